@@ -49,7 +49,7 @@ pub struct Figures {
     pub failed: usize,
     /// The longest time between two responses.
     pub longest_gap: Duration,
-    /// From the first failed request to the next response, each time.
+    /// From the first to the last of failed requests in a row.
     pub outages: Vec<(Instant, Instant)>,
     /// What went wrong first.
     reason: Option<String>,
@@ -89,7 +89,7 @@ impl Meter {
         Self::of(Client { server: format!("https://{address}"), ..client }, interval)
     }
 
-    /// Starts to ask a member of etcd for its health, which it says only with a quorum.
+    /// Starts to send requests to the member of etcd on this node. It responds without a quorum.
     pub fn at_etcd(node: &Node, interval: Duration) -> Self {
         Self::of(Client::of_etcd(node), interval)
     }
@@ -145,8 +145,8 @@ impl Client {
                 &root,
                 Location::Pair { certificate: file("crt"), key: file("key") },
             ),
-            path: "/health",
-            expected: "\"health\":\"true\"",
+            path: "/version",
+            expected: "etcdserver",
         }
     }
 
@@ -159,18 +159,18 @@ impl Client {
                 Ok(()) => {
                     figures.longest_gap = figures.longest_gap.max(answered.elapsed());
                     answered = Instant::now();
-                    figures.outages.extend(failing.take().map(|since| (since, answered)));
+                    figures.outages.extend(failing.take());
                 }
                 Err(reason) => {
                     figures.failed += 1;
                     figures.reason.get_or_insert(reason);
-                    failing.get_or_insert(began);
+                    failing.get_or_insert((began, began)).1 = Instant::now();
                 }
             }
             tokio::time::sleep(interval.saturating_sub(began.elapsed())).await;
         }
         figures.longest_gap = figures.longest_gap.max(answered.elapsed());
-        figures.outages.extend(failing.map(|since| (since, Instant::now())));
+        figures.outages.extend(failing);
         figures
     }
 

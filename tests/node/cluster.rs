@@ -102,7 +102,7 @@ impl Cluster {
         Meters([balancer].into_iter().chain(servers).collect())
     }
 
-    /// Starts to ask the members of etcd for their health.
+    /// Starts to send requests to each member of etcd.
     pub fn etcd_meter(&self) -> Meters {
         Meters(
             self.control_plane()

@@ -10,7 +10,7 @@ use super::services::{
 };
 
 /// Enough to install kubecertd on three nodes of a busy machine.
-const SECONDS_TO_FIRST_PASS: u64 = 60;
+const SECONDS_TO_FIRST_PASS: u64 = 45;
 
 /// The longest time without a leader where a standby runs: the Lease expires 15 s after the standby
 /// has seen its last renewal, and a standby reads it every 2 to 4.4 s.
@@ -83,10 +83,6 @@ fn etcd_process(node: &Node) -> String {
     processes(node).remove("etcd").unwrap()
 }
 
-/// An election of etcd's leader takes at most two of its timeouts (1 s), in which no member is
-/// healthy; some more on a busy machine.
-const ELECTION: Duration = Duration::from_secs(5);
-
 /// etcd has to be restarted on all three nodes in the same second. The members are restarted one
 /// after the other, each healthy before the next, and no request fails at the load balancer.
 pub fn etcd_restarts(cluster: &mut Cluster) {
@@ -108,13 +104,13 @@ pub fn etcd_restarts(cluster: &mut Cluster) {
     assert_eq!(restarted.len(), 3);
     cluster.wait_until_ready();
     let overlap = longest_overlap(&members.print("etcd restarted on three nodes, member"));
-    print_figure(&format!("two members failed at once for at most {:.1} s", overlap.as_secs_f64()));
+    print_figure(&format!("two members were off at once for {:.2} s", overlap.as_secs_f64()));
     let figures = meter.print("etcd restarted on three nodes");
     for node in nodes {
         let shown = node.exec("kubecertd check --output wide");
         assert!(!shown.contains("stale"), "{}: {shown}", node.name());
     }
-    assert!(overlap < ELECTION, "quorum was lost for {overlap:?}");
+    assert_eq!(overlap, Duration::ZERO, "two members were off: quorum was lost");
     let (_, balancer) = &figures[0];
     assert_eq!(balancer.failed, 0, "{balancer}");
 }
@@ -127,12 +123,10 @@ pub fn etcd_waits(cluster: &mut Cluster) {
     let old = etcd_process(ha1);
     cluster.install(&[ha1], SECONDS_TO_FIRST_PASS);
     cluster.node("ha3").cut_power();
-    let members = cluster.etcd_meter();
     let pass = ha1.wait_for_pass("by schedule");
     assert_eq!(pass.renewed.len(), 2, "{pass:?}");
     let alarms = ha1.exec("kubecertd status || true");
     let after = etcd_process(ha1);
-    members.print("one member off");
     assert_eq!(after, old, "it was not restarted: {pass:?}");
     assert!(
         alarms.contains("etcd has 3 members, and of the others 1 are healthy"),
