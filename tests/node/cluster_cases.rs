@@ -23,8 +23,8 @@ fn started(node: &Node, service: &str) -> u64 {
 }
 
 /// The first scheduled passes begin in the same second on all three nodes, and everything is due.
-/// No request fails, at the load balancer or at any API server; and all services use what was
-/// renewed.
+/// No request fails, at the load balancer or at any API server; all services use what was renewed;
+/// and a standby of kube-controller-manager is ready when the leader is restarted, the last one.
 pub fn everything_due(cluster: &mut Cluster) {
     cluster.try_machine();
     let nodes = cluster.control_plane();
@@ -44,7 +44,7 @@ pub fn everything_due(cluster: &mut Cluster) {
     // A Lease may still be that of a process that was stopped.
     std::thread::sleep(Duration::from_secs_f64(SECONDS_WITHOUT_LEADER));
     let gaps = leaders.map(|(service, watch)| {
-        let gap = watch.stop().iter().map(|change| change.seconds_without).fold(0.0, f64::max);
+        let gap = watch.stop();
         print_figure(&format!("{service}: {gap:.1} s without a leader"));
         gap
     });
@@ -92,7 +92,7 @@ pub fn etcd_restarts(cluster: &mut Cluster) {
     let before = nodes.map(etcd_process);
     cluster.install(&nodes, SECONDS_TO_FIRST_PASS);
     let (meter, members) = (cluster.meter(), cluster.etcd_meter());
-    let restarted = Cluster::on_all(&nodes, |node| {
+    Cluster::on_all(&nodes, |node| {
         let old = &before[CONTROL_PLANE.iter().position(|name| *name == node.name()).unwrap()];
         node.wait_for_pass("by schedule");
         node.wait_for("etcd is restarted", |node| {
@@ -101,7 +101,6 @@ pub fn etcd_restarts(cluster: &mut Cluster) {
         });
         node.wait_until_serving("etcd", "etcd/server");
     });
-    assert_eq!(restarted.len(), 3);
     cluster.wait_until_ready();
     let overlap = longest_overlap(&members.print("etcd restarted on three nodes, member"));
     print_figure(&format!("two members were off at once for {:.2} s", overlap.as_secs_f64()));

@@ -18,14 +18,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// Reads the Lease of a service until it is stopped.
 pub struct LeaderWatch {
     stop: Arc<AtomicBool>,
-    watch: JoinHandle<Vec<Change>>,
-}
-
-/// A change of the leader.
-#[derive(Debug)]
-pub struct Change {
-    /// From the last renewal of the Lease by the earlier leader, or from its release.
-    pub seconds_without: f64,
+    watch: JoinHandle<f64>,
 }
 
 /// The Lease at one moment.
@@ -59,20 +52,21 @@ impl LeaderWatch {
         let watch = std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(read_changes(&client, service, &stopped))
+            runtime.block_on(longest_gap(&client, service, &stopped))
         });
         Self { stop, watch }
     }
 
-    /// Stops reading, and returns the changes of the leader.
-    pub fn stop(self) -> Vec<Change> {
+    /// Stops reading, and returns the longest time without a leader in seconds: from the last
+    /// renewal of the Lease by one, or its release, until the next one has acquired it.
+    pub fn stop(self) -> f64 {
         self.stop.store(true, Ordering::Relaxed);
         self.watch.join().unwrap()
     }
 }
 
-async fn read_changes(client: &Client, service: &str, stop: &AtomicBool) -> Vec<Change> {
-    let mut changes = Vec::new();
+async fn longest_gap(client: &Client, service: &str, stop: &AtomicBool) -> f64 {
+    let mut longest = 0.0;
     let mut leader: Option<Lease> = None;
     while !stop.load(Ordering::Relaxed) {
         // The meters count failed requests.
@@ -82,7 +76,7 @@ async fn read_changes(client: &Client, service: &str, stop: &AtomicBool) -> Vec<
                     Lease { renewed: lease.renewed, ..earlier }
                 }
                 Some(earlier) => {
-                    changes.extend(change(&earlier, &lease));
+                    longest = f64::max(longest, gap(&earlier, &lease));
                     lease
                 }
                 None => lease,
@@ -90,12 +84,13 @@ async fn read_changes(client: &Client, service: &str, stop: &AtomicBool) -> Vec<
         }
         tokio::time::sleep(POLL_INTERVAL).await;
     }
-    changes
+    longest
 }
 
-/// The holder is a process: the node's name, and an identifier.
-fn change(earlier: &Lease, lease: &Lease) -> Option<Change> {
-    (earlier.holder != lease.holder).then(|| Change {
-        seconds_without: (lease.acquired - earlier.renewed).total(Unit::Second).unwrap(),
-    })
+/// The seconds without a leader between two of them; 0 where it is the same process.
+fn gap(earlier: &Lease, lease: &Lease) -> f64 {
+    if earlier.holder == lease.holder {
+        return 0.0;
+    }
+    (lease.acquired - earlier.renewed).total(Unit::Second).unwrap()
 }
