@@ -128,7 +128,7 @@ pub fn etcd_waits(cluster: &mut Cluster) {
     let after = etcd_process(ha1);
     assert_eq!(after, old, "it was not restarted: {pass:?}");
     assert!(
-        alarms.contains("etcd has 3 members, and of the others 1 are healthy"),
+        alarms.contains("etcd has 3 members that vote, and of the others 1 are healthy"),
         "it is said why: {alarms}"
     );
 
