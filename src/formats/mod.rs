@@ -8,6 +8,7 @@ pub mod kubeadm;
 pub mod kubeconfig;
 pub mod kubelet;
 pub mod manifest;
+pub mod node_report;
 pub mod pem;
 pub mod unit;
 pub mod x509;

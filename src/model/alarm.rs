@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{CredentialName, ServiceName, Timestamp};
+use super::{CredentialName, Fingerprint, ServiceName, SharedFile, Timestamp};
 
 /// How bad it is. The worst comes last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -111,6 +111,10 @@ alarm_kinds! {
     ManifestUnclear = "manifest-unclear", Major;
     /// Something else renews the same certificates on a schedule of its own.
     OtherRenewer = "other-renewer", Warning;
+    /// What all control-plane nodes have in common is not the same on all of them.
+    NodesDiffer = "nodes-differ", Major;
+    /// The node's clock differs from that of the API server.
+    ClockDiffers = "clock-differs", Minor;
 }
 
 impl fmt::Display for AlarmKind {
@@ -209,6 +213,18 @@ pub struct AlarmMemory {
     pub not_updated: BTreeMap<ServiceName, String>,
     /// A running kubeadm, and since when.
     pub kubeadm: Option<LongHold>,
+    /// What differs between control-plane nodes, and since when.
+    pub differing: BTreeMap<SharedFile, LongDifference>,
+}
+
+/// A difference between control-plane nodes, which is a passing one while they are changed one
+/// after the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LongDifference {
+    /// The fingerprints that were found, in their order.
+    pub fingerprints: Vec<Fingerprint>,
+    /// When it was first found.
+    pub since: Timestamp,
 }
 
 /// A running kubeadm, which is a reason to wait without an end of its own.

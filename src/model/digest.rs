@@ -18,6 +18,12 @@ impl Digest {
         Self(digest)
     }
 
+    /// Its bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// From 64 hex digits.
     fn parse(text: &str) -> Option<Self> {
         let mut digest = [0; 32];

@@ -17,6 +17,7 @@ mod lease;
 mod memory;
 mod names;
 mod neighbours;
+mod node_report;
 mod observation;
 mod path;
 mod running;
@@ -30,7 +31,7 @@ mod uptime;
 mod version;
 mod writers;
 
-pub use alarm::{Alarm, AlarmEvent, AlarmKind, AlarmMemory, LongHold, Severity};
+pub use alarm::{Alarm, AlarmEvent, AlarmKind, AlarmMemory, LongDifference, LongHold, Severity};
 pub use authority::{Anchor, Anchors, Dated};
 pub use credential::{
     Authority, CopyOf, Credential, KubeletPair, Location, Need, OtherKey, Renewal, TrialAt,
@@ -50,6 +51,10 @@ pub use lease::LeaseState;
 pub use memory::{Appeared, Earlier, NotedConnections, Replaced, Restarted, ServiceMemory, Told};
 pub use names::{AuthorityName, CredentialName, InvalidName, ServiceName, SinkName};
 pub use neighbours::{EtcdMembers, Neighbours, Voter};
+pub use node_report::{
+    AlarmCounts, Fingerprint, Fingerprints, FoundReport, NextExpiry, NodeReport, NodeRole,
+    ReportedNode, SharedFile,
+};
 pub use observation::{
     AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityState, BackupFacts, CopyFacts,
     CredentialFacts, KubeletClient, Leaf, Material, NameParts, OtherRenewer, Relations, RootAbove,

@@ -5,6 +5,7 @@
 mod diff;
 mod expiry;
 mod memory;
+mod nodes;
 mod situation;
 
 #[cfg(test)]
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 pub use diff::{Diff, diff};
 pub use memory::{Renewals, ServiceOutcome, note_pass_failed, note_renewals, note_services};
+pub use nodes::{NodeFindings, node_alarms};
 pub use situation::{AlarmAssessment, AlarmInputs, AlarmSituation, ConfigurationCheck};
 
 use super::Judged;
@@ -32,6 +34,8 @@ const DEFERRAL_LIMIT: Duration = days(1);
 #[must_use]
 pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> AlarmAssessment {
     let mut assessment = AlarmAssessment::default();
+    // They are judged when the API was asked: see [`node_alarms`].
+    assessment.unseen([AlarmKind::NodesDiffer, AlarmKind::ClockDiffers]);
     configuration(situation, &mut assessment);
     assessment.alarms.extend(pass_failed(situation));
     assessment.alarms.extend(renewal_failed(situation, memory));

@@ -15,6 +15,8 @@ mod judge;
 mod memory;
 mod names;
 mod neighbours;
+mod node_differences;
+mod node_report;
 mod planner;
 mod refresh;
 mod restart_lease;
@@ -25,9 +27,9 @@ mod turn;
 mod words;
 
 pub use alarms::{
-    AlarmAssessment, AlarmInputs, AlarmSituation, ConfigurationCheck, Diff, Renewals,
-    ServiceOutcome, alarms, configuration_alarms, diff, note_pass_failed, note_renewals,
-    note_services,
+    AlarmAssessment, AlarmInputs, AlarmSituation, ConfigurationCheck, Diff, NodeFindings, Renewals,
+    ServiceOutcome, alarms, configuration_alarms, diff, node_alarms, note_pass_failed,
+    note_renewals, note_services,
 };
 pub use copies::with_copies;
 pub use deadline::{Deadline, Life, lives, next_deadline};
@@ -48,6 +50,11 @@ pub use memory::{
 };
 pub use names::{lacking, with_names};
 pub use neighbours::etcd_members;
+pub use node_differences::{Comparison, Difference, compare};
+pub use node_report::{
+    CredentialCounts, NodeState, REPORT_INTERVAL, count_alarms, count_credentials, is_to_send,
+    node_state,
+};
 pub use planner::{plan, terms};
 pub use refresh::{Refresh, Situation, Trigger, plan_refresh};
 pub use restart_lease::{LEASE_DURATION, NEEDED_BEFORE_STOP};

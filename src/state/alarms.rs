@@ -66,7 +66,10 @@ pub fn update_alarms<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{AlarmKind, CredentialName, LongHold, ServiceName, Timestamp};
+    use crate::model::{
+        AlarmKind, CredentialName, Digest, Fingerprint, LongDifference, LongHold, ServiceName,
+        SharedFile, Timestamp,
+    };
 
     fn state() -> AlarmState {
         let alarm = Alarm {
@@ -78,6 +81,8 @@ mod tests {
             repair: "do".to_owned(),
             raised: Timestamp::from_seconds(1_800_000_000),
         };
+        let fingerprints = vec![Fingerprint::from(Digest::of(b"abc"))];
+        let difference = LongDifference { fingerprints, since: Timestamp::from_seconds(1) };
         let memory = AlarmMemory {
             failed: BTreeMap::from([(
                 CredentialName::new("etcd/server").unwrap(),
@@ -88,6 +93,7 @@ mod tests {
                 "because".to_owned(),
             )]),
             kubeadm: Some(LongHold { pid: 7, since: Timestamp::from_seconds(0) }),
+            differing: BTreeMap::from([(SharedFile::ServiceAccount, difference)]),
         };
         AlarmState {
             in_force: vec![alarm.clone()],
