@@ -9,9 +9,11 @@ use kube::{Api, Client, Config};
 use tokio::time::timeout;
 
 use super::ClusterError;
-use crate::credentials::{Loaded, Server, load, pem_identity, server};
+use crate::credentials::{
+    CurrentUser, Loaded, Server, UserLogin, current_user, load, pem_identity, server,
+};
 use crate::drivers::http::Trust;
-use crate::model::{AbsolutePath, Credential, Secret};
+use crate::model::{AbsolutePath, Credential, CredentialName, Location, Need, Renewal, Secret};
 use crate::sys::Root;
 
 /// The time limits of a call: for the connection, and for each side of the exchange.
@@ -32,11 +34,18 @@ pub struct ClusterApi {
     others: usize,
 }
 
-/// The certificate for logging in to the servers, and the CAs that the servers are verified by.
+/// How to log in to the servers, and what the servers are verified by.
 struct Login {
     authorities: Vec<Vec<u8>>,
-    certificate: String,
-    key: Secret,
+    /// The name that their certificates have to be for, where that is not the URL's host.
+    server_name: Option<String>,
+    identity: Identity,
+}
+
+/// The identity of a client.
+enum Identity {
+    Certificate { certificate: String, key: Secret },
+    Token(Secret),
 }
 
 impl ClusterApi {
@@ -51,11 +60,8 @@ impl ClusterApi {
         own: Option<&str>,
     ) -> Result<Self, ClusterError> {
         let file = credential.location.kubeconfig().ok_or(ClusterError::NoAdminConf)?;
-        let (configured, login) = login(root, credential, file)?;
-        let mut known = vec![configured];
-        known.extend(own.map(str::to_owned).filter(|own| *own != known[..].concat()));
-        let clients = known.iter().map(|url| Ok((url.clone(), login.client(url)?)));
-        let known = Self { servers: clients.collect::<Result<_, _>>()?, others: 0 };
+        let (configured, login) = login(root, credential, file, ClusterError::NoAdminConf)?;
+        let known = Self::known(configured, &login, own)?;
         let listed = known.listed().await?;
         let is_known = |url: &String| known.servers.iter().any(|(one, _)| one == url);
         let others = listed.into_iter().filter(|url| !is_known(url));
@@ -65,6 +71,40 @@ impl ClusterApi {
         let others = servers.len();
         servers.extend(known.servers);
         Ok(Self { servers, others })
+    }
+
+    /// The API server that a kubeconfig names, with what its current user logs in with: a client
+    /// certificate, or a token in the file. After it the one at the URL `own` is asked. Nothing is
+    /// waited for; but the clients can be made on a runtime only.
+    ///
+    /// # Errors
+    /// When the kubeconfig can't be used, for example because its user logs in with a plug-in.
+    pub async fn of_kubeconfig(
+        root: &Root,
+        file: &AbsolutePath,
+        own: Option<&str>,
+    ) -> Result<Self, ClusterError> {
+        let failed = ClusterError::Kubeconfig;
+        let CurrentUser { login: by, server_name } = current_user(root, file).map_err(failed)?;
+        let (url, login) = match by {
+            UserLogin::Token(token) => with_server(root, file, Identity::Token(token))?,
+            UserLogin::Certificate => {
+                let absent = failed(format!("{file} does not exist"));
+                login(root, &user_of(file), file, absent)?
+            }
+        };
+        Self::known(url, &Login { server_name, ..login }, own)
+    }
+
+    /// The servers that are known without a question.
+    fn known(configured: String, login: &Login, own: Option<&str>) -> Result<Self, ClusterError> {
+        let own = own.map(str::to_owned).filter(|own| *own != configured);
+        let urls = [configured].into_iter().chain(own);
+        let servers = urls.map(|url| {
+            let client = login.client(&url)?;
+            Ok((url, client))
+        });
+        Ok(Self { servers: servers.collect::<Result<_, _>>()?, others: 0 })
     }
 
     /// How many API servers other nodes have, by the list of the cluster.
@@ -121,29 +161,55 @@ fn url_of(ip: &str, port: i32) -> String {
     if ip.contains(':') { format!("https://[{ip}]:{port}") } else { format!("https://{ip}:{port}") }
 }
 
-/// Reads the server of a kubeconfig, and the certificate that it logs in with.
+/// The credential of the current user of any kubeconfig.
+fn user_of(file: &AbsolutePath) -> Credential {
+    Credential {
+        name: CredentialName::constant("kubeconfig"),
+        kubeadm_name: None,
+        location: Location::Kubeconfig(file.clone()),
+        authority: None,
+        renewal: Renewal::Elsewhere,
+        need: Need::Optional,
+    }
+}
+
+/// Reads the server of a kubeconfig, and the certificate that a credential logs in with; `absent`
+/// is the error where there is none.
 fn login(
     root: &Root,
     credential: &Credential,
-    file: &AbsolutePath,
+    kubeconfig: &AbsolutePath,
+    absent: ClusterError,
 ) -> Result<(String, Login), ClusterError> {
     let failed = ClusterError::Kubeconfig;
+    let location = &credential.location;
     let stored = match load(root, credential) {
         Loaded::Whole(stored) => stored,
-        Loaded::Absent => return Err(ClusterError::NoAdminConf),
+        Loaded::Absent => return Err(absent),
         _ => {
             return Err(failed(format!(
-                "{file} can't be used: `kubecertd check` shows the reason"
+                "{location} can't be used: `kubecertd check` shows the reason"
             )));
         }
     };
+    let (certificate, key) =
+        pem_identity(&stored).map_err(|e| failed(format!("{location}: {e}")))?;
+    with_server(root, kubeconfig, Identity::Certificate { certificate, key })
+}
+
+/// Reads the server of a kubeconfig, for this identity.
+fn with_server(
+    root: &Root,
+    file: &AbsolutePath,
+    identity: Identity,
+) -> Result<(String, Login), ClusterError> {
+    let failed = ClusterError::Kubeconfig;
     let Server { url, trust } = server(root, file).map_err(failed)?;
     let Trust::Authorities(authorities) = trust else {
         return Err(failed(format!("{file} has no CA certificate to verify its server by")));
     };
-    let (certificate, key) = pem_identity(&stored).map_err(|e| failed(format!("{file}: {e}")))?;
     let authorities = authorities.iter().map(|one| one.der().to_vec()).collect();
-    Ok((url, Login { authorities, certificate, key }))
+    Ok((url, Login { authorities, server_name: None, identity }))
 }
 
 impl Login {
@@ -157,12 +223,25 @@ impl Login {
         config.read_timeout = Some(STEP_TIMEOUT);
         config.write_timeout = Some(STEP_TIMEOUT);
         config.default_retry = false;
-        let encoded = |text: &[u8]| BASE64_STANDARD.encode(text);
-        config.auth_info = AuthInfo {
-            client_certificate_data: Some(encoded(self.certificate.as_bytes())),
-            client_key_data: Some(encoded(self.key.expose()).into()),
-            ..AuthInfo::default()
-        };
+        config.tls_server_name = self.server_name.clone();
+        config.auth_info = self.identity.auth_info();
         Client::try_from(config).map_err(|e| failed(e.to_string()))
+    }
+}
+
+impl Identity {
+    fn auth_info(&self) -> AuthInfo {
+        let encoded = |text: &[u8]| BASE64_STANDARD.encode(text);
+        match self {
+            Self::Certificate { certificate, key } => AuthInfo {
+                client_certificate_data: Some(encoded(certificate.as_bytes())),
+                client_key_data: Some(encoded(key.expose()).into()),
+                ..AuthInfo::default()
+            },
+            Self::Token(token) => AuthInfo {
+                token: Some(String::from_utf8_lossy(token.expose()).into_owned().into()),
+                ..AuthInfo::default()
+            },
+        }
     }
 }

@@ -30,6 +30,9 @@ pub enum ClusterError {
         /// What it says.
         message: String,
     },
+    /// The list of the nodes does not come to an end.
+    #[error("the API server lists more than {0} nodes, which is more than Kubernetes supports")]
+    TooMany(usize),
 }
 
 impl ClusterError {
@@ -49,7 +52,7 @@ impl ClusterError {
     pub(super) fn code(&self) -> Option<u16> {
         match self {
             Self::Refused { code, .. } => Some(*code),
-            Self::NoAdminConf | Self::Kubeconfig(_) | Self::Away(_) => None,
+            Self::NoAdminConf | Self::Kubeconfig(_) | Self::Away(_) | Self::TooMany(_) => None,
         }
     }
 

@@ -1,16 +1,19 @@
-//! The cluster's API: the Lease under which the nodes restart their services one after the other.
+//! The cluster's API: the Lease under which the nodes restart their services one after the other,
+//! and the reports of the nodes in annotations of their Node objects.
 //!
 //! This is the only room that talks to the API as a client of it ([`kube`]). Every call has a time
 //! limit. A client is made anew for each use from what the kubeconfig holds then, and trusts only
-//! the CA certificates in it: a kubeconfig with another way to log in than a certificate is not
-//! used.
+//! the CA certificates in it: a kubeconfig with another way to log in than a certificate, or a
+//! token in it, is not used.
 
 mod api;
 mod error;
 mod lease;
+mod nodes;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use api::ClusterApi;
 pub use error::{ClusterError, LeaseError};
 pub use lease::RestartLease;
+pub use nodes::{Dated, REPORT_ANNOTATION};

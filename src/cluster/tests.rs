@@ -1,5 +1,7 @@
 //! Tests with an API server in this process that keeps Leases as the real one does: a write of an
-//! object that has changed since it was read is refused.
+//! object that has changed since it was read is refused. Nodes are listed page by page.
+
+mod nodes;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -10,9 +12,10 @@ use std::time::Duration;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
+use hyper::header::{AUTHORIZATION, DATE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -33,11 +36,15 @@ const RESTART: &str = "kubecertd-restart";
 
 /// The objects of a cluster, by their paths.
 #[derive(Default)]
-struct Objects {
+pub(crate) struct Objects {
     by_path: RefCell<BTreeMap<String, Value>>,
     version: Cell<u64>,
     /// The status of every answer, where it is not left to the objects.
-    refuses: Cell<Option<u16>>,
+    pub(crate) refuses: Cell<Option<u16>>,
+    /// The time of the server, where it is not the real one.
+    pub(crate) date: Cell<Option<&'static str>>,
+    /// The header by which the last request logged in.
+    authorization: RefCell<Option<String>>,
 }
 
 impl Objects {
@@ -60,7 +67,8 @@ impl Objects {
         Some(lease["spec"]["holderIdentity"].as_str()?.to_owned())
     }
 
-    fn answer(&self, method: &Method, path: &str, body: &[u8]) -> (u16, Value) {
+    fn answer(&self, method: &Method, uri: &Uri, body: &[u8]) -> (u16, Value) {
+        let path = uri.path();
         let failed = |code: u16, reason: &str| {
             let message = format!("it says {reason}");
             let status = "Failure";
@@ -77,7 +85,9 @@ impl Objects {
         let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
         match (method.as_str(), found) {
             ("GET", Some(object)) => (200, object),
-            ("GET" | "PUT", None) => failed(404, "NotFound"),
+            ("GET", None) if path == nodes::NODES => (200, self.node_list(uri.query())),
+            ("PATCH", Some(found)) => (200, self.patch(path, found, body)),
+            ("GET" | "PUT" | "PATCH", None) => failed(404, "NotFound"),
             ("PUT", Some(found)) => {
                 let object: Value = serde_json::from_slice(body).unwrap();
                 if version(&object) == version(&found) {
@@ -100,15 +110,15 @@ impl Objects {
 }
 
 /// A cluster with one API server that runs.
-struct Cluster {
-    objects: Rc<Objects>,
+pub(crate) struct Cluster {
+    pub(crate) objects: Rc<Objects>,
     url: String,
     authority: Authority,
 }
 
 impl Cluster {
     /// Starts it; `others` are the addresses of its other API servers, at port 1.
-    async fn start(others: &[&str]) -> Self {
+    pub(crate) async fn start(others: &[&str]) -> Self {
         let authority = Authority::new("ca");
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
@@ -134,9 +144,8 @@ impl Cluster {
         Self { objects, url, authority }
     }
 
-    fn credential(&self, dir: &Path, authority: &Authority) -> (Root, Credential) {
-        let fixture = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/fixtures/kubeadm-1.36-ecdsa-p256/etc/kubernetes/admin.conf");
+    /// A kubeconfig with this cluster's server, and another authority.
+    fn kubeconfig(&self, file: &Path, authority: &Authority) -> String {
         let data = BASE64_STANDARD.encode(authority.certificate().to_pem());
         let line = |line: &str| match line.trim_start().split_once(": ") {
             Some(("server", _)) => format!("    server: {}", self.url),
@@ -145,8 +154,19 @@ impl Cluster {
             }
             _ => line.to_owned(),
         };
-        let text = std::fs::read_to_string(fixture).unwrap();
-        let text = text.lines().map(line).collect::<Vec<_>>().join("\n");
+        let text = std::fs::read_to_string(file).unwrap();
+        text.lines().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Makes a kubeconfig lead to this cluster.
+    pub(crate) fn adopt(&self, file: &Path) {
+        std::fs::write(file, self.kubeconfig(file, &self.authority)).unwrap();
+    }
+
+    fn credential(&self, dir: &Path, authority: &Authority) -> (Root, Credential) {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/fixtures/kubeadm-1.36-ecdsa-p256/etc/kubernetes/admin.conf");
+        let text = self.kubeconfig(&fixture, authority);
         std::fs::write(dir.join("admin.conf"), text).unwrap();
         (Root::open(dir).unwrap(), admin())
     }
@@ -179,13 +199,18 @@ async fn respond(
 ) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
-    let (status, answer) = objects.answer(&parts.method, parts.uri.path(), &body);
+    let authorization = parts.headers.get(AUTHORIZATION).and_then(|header| header.to_str().ok());
+    *objects.authorization.borrow_mut() = authorization.map(str::to_owned);
+    let (status, answer) = objects.answer(&parts.method, &parts.uri, &body);
     let mut response = Response::new(Full::new(Bytes::from(answer.to_string())));
+    if let Some(date) = objects.date.get() {
+        response.headers_mut().insert(DATE, date.parse().unwrap());
+    }
     *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap();
     Ok(response)
 }
 
-async fn local<T>(work: impl Future<Output = T>) -> T {
+pub(crate) async fn local<T>(work: impl Future<Output = T>) -> T {
     LocalSet::new().run_until(work).await
 }
 

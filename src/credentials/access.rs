@@ -4,7 +4,7 @@
 use super::{Files, Stored};
 use crate::drivers::http::Trust;
 use crate::drivers::tls::ClientIdentity;
-use crate::formats::kubeconfig::{Kubeconfig, PemSource};
+use crate::formats::kubeconfig::{Kubeconfig, KubeconfigError, PemSource, current_token};
 use crate::formats::x509::{Certificate, PrivateKey, certificates};
 use crate::model::{AbsolutePath, Secret};
 use crate::sys::Root;
@@ -16,6 +16,24 @@ pub struct Server {
     pub url: String,
     /// The certificates that its own certificate has to be signed by.
     pub trust: Trust,
+}
+
+/// The current user of a kubeconfig, and the server.
+#[derive(Debug)]
+pub struct CurrentUser {
+    /// How the user logs in.
+    pub login: UserLogin,
+    /// The name that the server's certificate has to be for, where that is not the URL's host.
+    pub server_name: Option<String>,
+}
+
+/// How the current user of a kubeconfig logs in to its server.
+#[derive(Debug)]
+pub enum UserLogin {
+    /// With a client certificate.
+    Certificate,
+    /// With this token.
+    Token(Secret),
 }
 
 /// Reads the server of a kubeconfig's current cluster.
@@ -42,6 +60,31 @@ pub fn server(root: &Root, file: &AbsolutePath) -> Result<Server, String> {
     let authorities = certificates(authority.expose())
         .map_err(|e| format!("{file}: certificate-authority: {e}"))?;
     Ok(Server { url: url.trim_end_matches('/').to_owned(), trust: Trust::Authorities(authorities) })
+}
+
+/// Reads how the current user of a kubeconfig logs in. Nothing is run for it: a plug-in is refused.
+///
+/// # Errors
+/// A text that names the file and the reason.
+pub fn current_user(root: &Root, file: &AbsolutePath) -> Result<CurrentUser, String> {
+    let failed = |e: KubeconfigError| format!("{file}: {e}");
+    let text = Files::read(root, file)
+        .map_err(|e| e.to_string())?
+        .ok_or_else(|| format!("{file} does not exist"))?;
+    let Kubeconfig { user, cluster, .. } = Kubeconfig::parse(text.expose()).map_err(failed)?;
+    let server_name = cluster.and_then(|cluster| cluster.server_name);
+    if user.client.certificate != PemSource::Missing {
+        return Ok(CurrentUser { login: UserLogin::Certificate, server_name });
+    }
+    if let Some(token) = current_token(text.expose()).map_err(failed)? {
+        return Ok(CurrentUser { login: UserLogin::Token(token), server_name });
+    }
+    let instead = user.client.instead.unwrap_or("nothing that is supported");
+    Err(format!(
+        "{file}: the user {:?} logs in with {instead}; use a kubeconfig with a client certificate \
+         or a token in it",
+        user.name
+    ))
 }
 
 /// Makes a client identity of a certificate, the chain behind it, and its key.

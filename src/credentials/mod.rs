@@ -16,7 +16,10 @@ mod load;
 mod observed;
 mod trust;
 
-pub use access::{Server, identity, identity_in, identity_of, pem_identity, server};
+pub use access::{
+    CurrentUser, Server, UserLogin, current_user, identity, identity_in, identity_of, pem_identity,
+    server,
+};
 pub use authority::{Above, ChainToAnchor, LoadedAuthority, LoadedKey, load_authority};
 pub use cluster::{Cluster, cluster, trusting};
 pub use compose::{ComposeError, Composed};

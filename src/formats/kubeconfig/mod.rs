@@ -31,6 +31,8 @@ pub use splice::{obstacle_for, splice, splice_user};
 pub use trust::splice_authority;
 pub use whole::{whole, with_user};
 
+use crate::model::Secret;
+
 impl Kubeconfig {
     /// Reads a kubeconfig, YAML or JSON.
     ///
@@ -75,4 +77,14 @@ pub fn named_user(text: &[u8], name: &str) -> Result<Option<User>, KubeconfigErr
 /// [`KubeconfigError`] says what is wrong and, where it can, in which line.
 pub fn users(text: &[u8]) -> Result<Vec<User>, KubeconfigError> {
     read::all_users(&read::document(read::utf8(text)?)?)
+}
+
+/// Returns the token that the current user of a kubeconfig has in the file itself.
+///
+/// # Errors
+/// [`KubeconfigError`] says what is wrong and, where it can, in which line.
+pub fn current_token(text: &[u8]) -> Result<Option<Secret>, KubeconfigError> {
+    let root = read::document(read::utf8(text)?)?;
+    let token = read::current(&root)?.entry.text("token")?.filter(|token| !token.is_empty());
+    Ok(token.map(|token| Secret::new(token.as_bytes().to_vec())))
 }

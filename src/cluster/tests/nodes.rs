@@ -1,0 +1,171 @@
+//! Node objects, and the reports in them.
+
+use super::*;
+use crate::model::{
+    AlarmCounts, Fingerprints, FoundReport, NodeReport, NodeRole, ReportedNode, Timestamp,
+};
+
+pub(super) const NODES: &str = "/api/v1/nodes";
+
+const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
+
+impl Objects {
+    /// Puts a Node with these labels and this annotation.
+    pub(crate) fn put_node(&self, name: &str, labels: &[&str], report: Option<&str>) {
+        let labels: BTreeMap<_, _> = labels.iter().map(|label| (*label, "")).collect();
+        let annotations: BTreeMap<_, _> =
+            report.iter().map(|report| (REPORT_ANNOTATION, report)).collect();
+        let metadata = json!({"name": name, "labels": labels, "annotations": annotations});
+        self.put(format!("{NODES}/{name}"), json!({"kind": "Node", "metadata": metadata}));
+    }
+
+    /// The annotation of a Node, and how often any object was written.
+    pub(crate) fn report_of(&self, name: &str) -> (Option<String>, u64) {
+        let objects = self.by_path.borrow();
+        let node = &objects[&format!("{NODES}/{name}")];
+        let annotation = node["metadata"]["annotations"][REPORT_ANNOTATION].as_str();
+        (annotation.map(str::to_owned), self.version.get())
+    }
+
+    /// At most two Nodes at a time, so that there are several pages.
+    pub(super) fn node_list(&self, query: Option<&str>) -> Value {
+        let parameter = |name: &str| {
+            let all = query.unwrap_or_default().split('&');
+            all.filter_map(|one| one.split_once('=')).find(|(key, _)| *key == name)
+        };
+        assert!(parameter("limit").is_some());
+        let label = parameter("labelSelector").map(|(_, label)| label.replace("%2F", "/"));
+        let has_label = |node: &&Value| {
+            label.as_ref().is_none_or(|label| !node["metadata"]["labels"][label].is_null())
+        };
+        let objects = self.by_path.borrow();
+        let nodes = objects.iter().filter(|(path, _)| path.starts_with(NODES));
+        let nodes: Vec<_> = nodes.map(|(_, node)| node).filter(has_label).collect();
+        let from = parameter("continue").map_or(0, |(_, from)| from.parse::<usize>().unwrap());
+        let rest = nodes.len().saturating_sub(from + 2);
+        let next = if rest > 0 { (from + 2).to_string() } else { String::new() };
+        let page: Vec<_> = nodes.iter().skip(from).take(2).collect();
+        json!({"metadata": {"continue": next}, "items": page})
+    }
+
+    /// A merge patch of annotations.
+    pub(super) fn patch(&self, path: &str, mut found: Value, body: &[u8]) -> Value {
+        let patch: Value = serde_json::from_slice(body).unwrap();
+        for (name, value) in patch["metadata"]["annotations"].as_object().unwrap() {
+            found["metadata"]["annotations"][name] = value.clone();
+        }
+        self.put(path.to_owned(), found)
+    }
+}
+
+fn report() -> NodeReport {
+    NodeReport {
+        at: Timestamp::from_seconds(1_800_000_000),
+        version: "0.1.0".to_owned(),
+        role: NodeRole::Worker,
+        pass: Timestamp::from_seconds(1_800_000_000),
+        failed: false,
+        next: None,
+        due: 0,
+        expired: 0,
+        stale: 0,
+        alarms: AlarmCounts::default(),
+        clock: None,
+        fingerprints: Fingerprints::default(),
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn report_is_written_beside_other_annotations_and_read() {
+    local(async {
+        let cluster = Cluster::start(&[]).await;
+        cluster.objects.put_node("w1", &["a/b"], None);
+        cluster.objects.date.set(Some("Fri, 15 Jan 2027 08:00:00 GMT"));
+        let api = cluster.api().await.unwrap();
+        let found = api.node("w1").await.unwrap();
+        assert_eq!(found.date, Some(Timestamp::from_seconds(1_800_000_000)));
+        assert_eq!(found.answer.unwrap().report, FoundReport::Absent);
+        api.write_report("w1", &report()).await.unwrap();
+        let node = api.node("w1").await.unwrap().answer.unwrap();
+        let report = FoundReport::Read(Box::new(report()));
+        assert_eq!(node, ReportedNode { name: "w1".to_owned(), role: NodeRole::Worker, report });
+        assert_eq!(api.node("w2").await.unwrap().answer, None);
+        let missing = api.write_report("w2", &self::report()).await.unwrap_err();
+        assert_eq!(missing.code(), Some(404));
+        cluster.objects.refuses.set(Some(403));
+        assert_eq!(api.node("w1").await.unwrap_err().code(), Some(403));
+        let refused = api.write_report("w1", &self::report()).await.unwrap_err();
+        assert!(refused.to_string().ends_with("answers with status 403: it says Forbidden"));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn nodes_are_listed_page_by_page_with_their_roles() {
+    local(async {
+        let cluster = Cluster::start(&[]).await;
+        let text = crate::formats::node_report::write(&report());
+        for name in ["cp1", "cp2", "cp3"] {
+            cluster.objects.put_node(name, &[CONTROL_PLANE], Some(&text));
+        }
+        // A report says nothing of the role.
+        let claims = text.replace("worker", "control-plane");
+        cluster.objects.put_node("w1", &["kubernetes.io/os"], Some(&claims));
+        cluster.objects.put_node("w2", &[], Some("\u{1b}[2J"));
+        cluster.objects.put_node("w3", &["node-role.kubernetes.io/master"], None);
+        let api = cluster.api().await.unwrap();
+        let nodes = api.nodes().await.unwrap().answer;
+        let shown: Vec<_> = nodes
+            .iter()
+            .map(|node| (node.name.as_str(), node.role == NodeRole::ControlPlane))
+            .collect();
+        let expected = [
+            ("cp1", true),
+            ("cp2", true),
+            ("cp3", true),
+            ("w1", false),
+            ("w2", false),
+            ("w3", true),
+        ];
+        assert_eq!(shown, expected);
+        let unreadable = FoundReport::Unreadable("it is no report of kubecertd".to_owned());
+        assert_eq!(nodes[4].report, unreadable);
+        let control_plane = api.control_plane_nodes().await.unwrap().answer;
+        assert_eq!(control_plane, nodes[..3]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn kubeconfig_logs_in_by_certificate_or_token_and_never_by_plugin() {
+    local(async {
+        let cluster = Cluster::start(&[]).await;
+        cluster.objects.put_node("w1", &[], None);
+        let dir = tempfile::tempdir().unwrap();
+        let (root, _) = cluster.credential(dir.path(), &cluster.authority);
+        let file = AbsolutePath::constant("/admin.conf");
+        let api = ClusterApi::of_kubeconfig(&root, &file, None).await.unwrap();
+        assert_eq!(api.nodes().await.unwrap().answer.len(), 1);
+        assert_eq!(*cluster.objects.authorization.borrow(), None);
+        let text = std::fs::read_to_string(dir.path().join("admin.conf")).unwrap();
+        let (head, _) = text.split_once("    client-certificate-data").unwrap();
+        let with_user = async |user: &str| {
+            std::fs::write(dir.path().join("admin.conf"), format!("{head}{user}\n")).unwrap();
+            ClusterApi::of_kubeconfig(&root, &file, None).await
+        };
+        let api = with_user("    token: abc").await.unwrap();
+        assert_eq!(api.nodes().await.unwrap().answer.len(), 1);
+        assert_eq!(cluster.objects.authorization.borrow().as_deref(), Some("Bearer abc"));
+        for (user, way) in [
+            ("    exec: {command: /bin/sh}", "exec"),
+            ("    tokenFile: /etc/token", "tokenFile"),
+            ("    auth-provider: {name: oidc}", "auth-provider"),
+            ("    username: a", "nothing that is supported"),
+        ] {
+            let error = with_user(user).await.err().unwrap().to_string();
+            assert!(error.starts_with("/admin.conf: the user "), "{error}");
+            assert!(error.contains(&format!("logs in with {way}; ")), "{error}");
+        }
+    })
+    .await;
+}
