@@ -21,6 +21,7 @@ use crate::pass::{self, Orders, PassError, Preview, Report};
 use crate::plan::{ConfigurationCheck, Judged, Plan, Request, Step, Trigger};
 use crate::report::AlarmLedger;
 use crate::report::alarms::{PassView, update_after_pass};
+use crate::report::nodes::{ReportedPass, exchange};
 use crate::sys::Clock;
 
 pub(super) fn run(node: &Node, options: &RenewOptions, clock: &dyn Clock) -> Result<Exit, Failure> {
@@ -47,6 +48,7 @@ pub(super) fn run(node: &Node, options: &RenewOptions, clock: &dyn Clock) -> Res
     alarms(node, &orders, &made, clock);
     let report = made?;
     out::print(&show(node, &report, &request));
+    report_to_cluster(node, &report, clock);
     Ok(exit::of_renew(&report, &request))
 }
 
@@ -88,6 +90,15 @@ fn alarms(node: &Node, orders: &Orders<'_>, made: &Result<Report, PassError>, cl
         Err(error) => settle(PassView::NotMade(error, &pass::preview(node, orders))),
     };
     new_alarms.notes.iter().for_each(|note| out::print_error(note));
+}
+
+/// Has the cluster know the result. A failure is no failure of the renewal, and the daemon reports
+/// its own.
+fn report_to_cluster(node: &Node, report: &Report, clock: &dyn Clock) {
+    let (survey, began) = (report.at_end(), report.before.now);
+    let pass = ReportedPass::new(survey, Some(report), began, report.failed());
+    let exchanged = exchange(node, &pass, &AlarmLedger::default(), clock);
+    exchanged.trouble.iter().for_each(|trouble| tracing::debug!("{trouble}"));
 }
 
 pub(super) fn names(node: &Node, asked: &[String]) -> Result<BTreeSet<CredentialName>, Failure> {

@@ -6,6 +6,7 @@ mod backoff;
 mod change_detector;
 mod configuration;
 mod deadlines;
+mod node_reports;
 mod notify;
 mod once;
 mod pass_runner;

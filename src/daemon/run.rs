@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::change_detector::ChangeDetector;
 use super::configuration::{LoadedConfiguration, Options, node_schedule};
 use super::deadlines::Deadlines;
+use super::node_reports::{LastPass, NodeReports};
 use super::pass_runner::{PassCause, PassRunner, failed_by_fault};
 use super::sandbox::ReadOnlyDirs;
 use super::schedule::{Schedule, Tick, Ticker};
@@ -24,6 +25,7 @@ use crate::observe::Node;
 use crate::pass::{self, Report, ScheduleMemory};
 use crate::plan::Trigger;
 use crate::report::alarms::AlarmChanges;
+use crate::report::nodes::{Exchanged, ReportedPass};
 use crate::report::status::{activity, runtime_dir};
 use crate::report::{FinishedPass, PassSummary, Status, line, log};
 use crate::state::PassMemory;
@@ -69,6 +71,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
                     break;
                 }
             }
+            Event::ExchangeFinished(end) => daemon.runner.reporter.report_exchange(&end),
             Event::Watchdog => daemon.notify.send_watchdog(),
         }
     }
@@ -88,6 +91,7 @@ enum Event {
     Retry,
     WatchRetry,
     PassFinished(Box<PassEnd>),
+    ExchangeFinished(Exchanged),
     Watchdog,
 }
 
@@ -113,6 +117,7 @@ struct Daemon {
     requested: Option<PassCause>,
     /// The trigger of the last pass.
     trigger: Trigger,
+    node_reports: NodeReports,
     backoff: Backoff,
     retry: Option<(Instant, Timestamp)>,
     last: Option<PassSummary>,
@@ -170,6 +175,7 @@ impl Daemon {
             pass: None,
             requested: None,
             trigger: Trigger::Other,
+            node_reports: NodeReports::default(),
             backoff: Backoff::default(),
             retry: None,
             last: None,
@@ -195,6 +201,7 @@ impl Daemon {
     /// Waits for the next event. None is lost.
     async fn next_event(&mut self) -> Event {
         let Self { signals, ticker, deadlines, changes, pass, retry, watchdog, notify, .. } = self;
+        let node_reports = &mut self.node_reports;
         let clock = &*self.options.clock;
         let (quiet, watch_retry) = (changes.quiet_until(), changes.retry_at());
         let event = tokio::select! {
@@ -207,6 +214,7 @@ impl Daemon {
             () = sleep_until(retry.map(|(when, _)| when)) => Event::Retry,
             () = sleep_until(quiet) => Event::ChangesSettled,
             () = sleep_until(watch_retry) => Event::WatchRetry,
+            end = node_reports.next_end() => Event::ExchangeFinished(end),
             () = changes.wait_for_hint() => Event::FileHint,
         };
         if matches!(event, Event::Watchdog) {
@@ -297,6 +305,9 @@ impl Daemon {
             self.deadlines = Deadlines::new(&self.node, survey);
         }
         self.runner.reporter.report_pass(&finished, &alarms, &self.node);
+        if let Some(pass) = ReportedPass::of(&finished) {
+            self.plan_exchange(pass);
+        }
         let FinishedPass { last, node, result } = finished;
         let report = result.ok();
         // A node that was read again during the pass is newer.
@@ -313,6 +324,17 @@ impl Daemon {
         if let Some(cause) = self.requested.take() {
             self.request_pass(cause);
         }
+    }
+
+    /// Plans the report of a pass to the cluster.
+    fn plan_exchange(&mut self, pass: ReportedPass) {
+        self.node_reports.plan(LastPass {
+            root: self.options.root.clone(),
+            files: Arc::clone(&self.configuration.files),
+            clock: Arc::clone(&self.options.clock),
+            ledger: self.runner.reporter.ledger().clone(),
+            pass,
+        });
     }
 
     /// Whether a pass failed because a directory was replaced after systemd had opened it to the

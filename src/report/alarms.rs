@@ -13,9 +13,9 @@ use crate::model::{
 use crate::observe::{Node, host_name, other_renewers};
 use crate::pass::{PassError, Preview, Report, ServicesReport, Survey, policy};
 use crate::plan::{
-    AlarmAssessment, AlarmInputs, AlarmSituation, ConfigurationCheck, Diff, Renewals, Request,
-    ServiceOutcome, alarms, configuration_alarms, diff, note_pass_failed, note_renewals,
-    note_services,
+    AlarmAssessment, AlarmInputs, AlarmSituation, ConfigurationCheck, Diff, NodeFindings, Renewals,
+    Request, ServiceOutcome, alarms, configuration_alarms, diff, node_alarms, note_pass_failed,
+    note_renewals, note_services,
 };
 use crate::state::read_alarms;
 use crate::store::StoreError;
@@ -130,6 +130,17 @@ pub fn update_after_configuration(
     update_ledger(ledger, &node.root, &node.settings.paths.state, |_| {
         configuration_alarms(&host, now, trouble, ConfigurationCheck::new(schedule.as_deref()))
     })
+}
+
+/// Updates the alarms about this node among those of its cluster, after an exchange with the API.
+#[must_use]
+pub fn update_after_exchange(
+    ledger: &AlarmLedger,
+    node: &Node,
+    found: &NodeFindings<'_>,
+) -> AlarmChanges {
+    let state = &node.settings.paths.state;
+    update_ledger(ledger, &node.root, state, |memory| node_alarms(found, memory))
 }
 
 fn schedule_trouble(node: &Node) -> Option<String> {

@@ -11,6 +11,7 @@ pub mod line;
 pub mod log;
 mod messages;
 pub mod metrics;
+pub mod nodes;
 mod reporter;
 pub mod sinks;
 pub mod status;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::alarms::{AlarmChanges, update_after_configuration};
 use super::log::{self, PassEvents, PassLog};
 use super::metrics::MetricsPublisher;
+use super::nodes::Exchanged;
 use super::sinks::{Sinks, deliver_once};
 use super::{AlarmLedger, FinishedPass, PassId, line};
 use crate::model::Timestamp;
@@ -26,6 +27,8 @@ pub struct Reporter {
     /// Of the present pass, or else of the last one.
     pass: PassId,
     events: Arc<PassEvents>,
+    /// Whether the last exchange with the cluster's API failed.
+    exchange_failed: bool,
 }
 
 impl Reporter {
@@ -39,6 +42,7 @@ impl Reporter {
             sinks: None,
             pass: PassId::default(),
             events: Arc::default(),
+            exchange_failed: false,
             root,
             clock,
             ledger,
@@ -68,6 +72,19 @@ impl Reporter {
         self.log.end_pass(&self.events, &finished.last, finished.report(), now);
         log::log_alarms(Some(self.pass), alarms);
         if let Some(sinks) = &self.sinks {
+            sinks.wake();
+        }
+    }
+
+    /// Reports an exchange with the cluster's API: what changed of the alarms, and a failure where
+    /// the one before it did not fail.
+    pub fn report_exchange(&mut self, exchanged: &Exchanged) {
+        if !self.exchange_failed {
+            exchanged.trouble.iter().for_each(line::log_note);
+        }
+        self.exchange_failed = !exchanged.trouble.is_empty();
+        log::log_alarms(None, &exchanged.alarms);
+        if let Some(sinks) = self.sinks.as_ref().filter(|_| !exchanged.alarms.events.is_empty()) {
             sinks.wake();
         }
     }
