@@ -66,6 +66,29 @@ fn renew_with_names_renews_only_due_ones() {
 }
 
 #[test]
+fn nodes_of_unreachable_cluster_are_no_crash() {
+    let node = Node::fresh(ECDSA);
+    let text = node.text("etc/kubernetes/admin.conf");
+    let line = |line: &str| match line.trim_start().split_once(": ") {
+        Some(("server", _)) => "    server: https://127.0.0.1:1".to_owned(),
+        _ => line.to_owned(),
+    };
+    let text = text.lines().map(line).collect::<Vec<_>>().join("\n");
+    node.write("admin.conf", text);
+    let file = node.path("admin.conf");
+    let status = ["status", "--cluster", "--kubeconfig"];
+    let run = common::kubecertd(&[&status[..], &[file.to_str().unwrap()]].concat());
+    assert_eq!(run.code, 1, "{}", run.text);
+    let said = "kubecertd: the nodes of the cluster can't be listed: no API server answers: \
+                https://127.0.0.1:1: ";
+    assert!(run.text.starts_with(said), "{}", run.text);
+    let missing = common::kubecertd(&[&status[..], &["/nonexistent"]].concat());
+    assert_eq!(missing.code, 1, "{}", missing.text);
+    assert!(missing.text.contains("/nonexistent does not exist"), "{}", missing.text);
+    assert_eq!(node.run(&["status", "--kubeconfig", "x"]).code, 2, "only with --cluster");
+}
+
+#[test]
 fn unknown_credential_is_usage_error_listing_names() {
     let run = Node::fresh(ECDSA).run(&["renew", "apisever"]);
     assert_eq!(run.code, 2);

@@ -69,10 +69,15 @@ complete -c kubecertd -n "__fish_kubecertd_using_subcommand run" -l root -d 'Wor
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand run" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand run" -l once -d 'Make one pass and exit, for a timer'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand run" -s h -l help -d 'Print help'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand status" -l kubeconfig -d 'With --cluster: the kubeconfig of a user who may list Nodes, a file of this system; without it $KUBECONFIG, /etc/kubernetes/admin.conf or ~/.kube/config' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand status" -s o -l output -d 'With --cluster: output format' -r -f -a "table\t'The nodes that need attention, and how many do not'
+wide\t'All nodes'
+json\t'All nodes with their reports, for programs'"
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand status" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path of the node, absolute symlinks included, resolves inside it; the FILE of --config, the CERT of install and the REQUEST of sign are files of this system' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand status" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand status" -l watch -d 'Show it again every two seconds, until interrupted'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand status" -s h -l help -d 'Print help'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand status" -l cluster -d 'Show all nodes of the cluster, by what their own kubecertd reported'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand alarms" -s o -l output -d 'Output format' -r -f -a "list\t'A paragraph for each alarm'
 json\t'For programs'"
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand alarms" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path of the node, absolute symlinks included, resolves inside it; the FILE of --config, the CERT of install and the REQUEST of sign are files of this system' -r -F

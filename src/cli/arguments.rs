@@ -168,8 +168,35 @@ pub(super) enum Format {
 #[derive(Debug, Args)]
 pub(super) struct StatusOptions {
     /// Show it again every two seconds, until interrupted
-    #[arg(long)]
+    #[arg(long, conflicts_with = "cluster")]
     pub(super) watch: bool,
+    /// Show all nodes of the cluster, by what their own kubecertd reported
+    #[arg(long)]
+    pub(super) cluster: bool,
+    /// With --cluster: the kubeconfig of a user who may list Nodes, a file of this system; without
+    /// it $KUBECONFIG, /etc/kubernetes/admin.conf or ~/.kube/config
+    #[arg(long, value_name = "FILE", requires = "cluster")]
+    pub(super) kubeconfig: Option<PathBuf>,
+    /// With --cluster: output format
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t = ClusterFormat::Table,
+        requires = "cluster"
+    )]
+    pub(super) output: ClusterFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ClusterFormat {
+    /// The nodes that need attention, and how many do not
+    Table,
+    /// All nodes
+    Wide,
+    /// All nodes with their reports, for programs
+    Json,
 }
 
 #[derive(Debug, Args)]

@@ -48,7 +48,8 @@ impl From<&Failure> for Exit {
             | Failure::UnknownAuthority { .. }
             | Failure::Hold(_)
             | Failure::Restore(_)
-            | Failure::Request(_) => Self::Usage,
+            | Failure::Request(_)
+            | Failure::Kubeconfig(_) => Self::Usage,
             Failure::Daemon(DaemonError::AlreadyRunning(_)) => Self::Busy,
             Failure::Daemon(DaemonError::Configuration(_)) => Self::Configuration,
             Failure::Node(_) | Failure::Schedule(_) | Failure::Pass(PassError::Platform) => {
@@ -60,7 +61,8 @@ impl From<&Failure> for Exit {
             | Failure::DemoStopped(_)
             | Failure::Daemon(_)
             | Failure::File(_)
-            | Failure::Authority(_) => Self::Failed,
+            | Failure::Authority(_)
+            | Failure::Cluster(_) => Self::Failed,
         }
     }
 }

@@ -52,6 +52,12 @@ pub(super) enum Failure {
     /// Nothing to request was named, or the signed certificate can't be read.
     #[error("{0}")]
     Request(String),
+    /// No kubeconfig is named, or none that can be used.
+    #[error("{0}")]
+    Kubeconfig(String),
+    /// The nodes of the cluster can't be listed.
+    #[error("the nodes of the cluster can't be listed: {0}")]
+    Cluster(String),
     /// The demo failed.
     #[error(transparent)]
     Demo(#[from] crate::demo::DemoError),

@@ -4,6 +4,7 @@ mod alarms;
 mod arguments;
 mod ca;
 mod check;
+mod cluster_status;
 mod config;
 mod confinement;
 mod demo;
@@ -45,6 +46,7 @@ pub fn run(arguments: &Arguments) -> Exit {
             open(arguments).and_then(|node| restore::run(&node, options, &SystemClock))
         }
         Command::Run(options) => run::run(arguments, options),
+        Command::Status(options) if options.cluster => cluster_status::run(options, &SystemClock),
         Command::Status(options) => status::run(arguments, options, &SystemClock),
         Command::Alarms(options) => alarms::run(arguments, options, &SystemClock),
         Command::Hold(options) => {
