@@ -164,6 +164,9 @@ pub fn node_state(node: &ReportedNode, now: Timestamp) -> NodeState {
     let has_expired = report.next.as_ref().is_some_and(|next| next.at < now);
     let alarms = &report.alarms;
     match () {
+        () if report.at > now.plus(SILENT_AFTER) => {
+            NodeState::Unreadable(format!("it is dated {}, in the future", report.at))
+        }
         () if is_silent(report, now) => NodeState::Silent,
         () if report.expired > 0 || has_expired => NodeState::Expired(report.expired.max(1)),
         () if alarms.total() > 0 => NodeState::Alarms(alarms.total(), alarms.worst.clone()),
@@ -251,7 +254,8 @@ pub(super) mod tests {
         let silent = NodeReport { at: earlier(26 * 3_600), ..expired.clone() };
         assert_eq!(state(silent), NodeState::Silent);
         let ahead = NodeReport { at: Timestamp::MAX, ..expired };
-        assert_eq!(state(ahead), NodeState::Silent, "a report of the future is no sign of life");
+        let reason = "it is dated 9999-12-31T23:59:59Z, in the future".to_owned();
+        assert_eq!(state(ahead), NodeState::Unreadable(reason), "it is no sign of life");
     }
 
     #[test]
