@@ -51,9 +51,14 @@ pub struct Figures {
     pub longest_gap: Duration,
     /// From the first to the last of failed requests in a row.
     pub outages: Vec<(Instant, Instant)>,
+    /// How many of the failed ones were being read when etcd got another leader: etcd 3.4 answers
+    /// with an error that no client tries again (since 3.5 it is one that is).
+    pub leader_changed: usize,
     /// What went wrong first.
     reason: Option<String>,
 }
+
+const LEADER_CHANGED: &str = "etcdserver: leader changed";
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -163,6 +168,7 @@ impl Client {
                 }
                 Err(reason) => {
                     figures.failed += 1;
+                    figures.leader_changed += usize::from(reason.contains(LEADER_CHANGED));
                     figures.reason.get_or_insert(reason);
                     failing.get_or_insert((began, began)).1 = Instant::now();
                 }
