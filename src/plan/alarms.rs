@@ -195,8 +195,10 @@ fn services_not_updated(situation: &AlarmSituation<'_>, memory: &AlarmMemory) ->
         memory.not_updated.keys().map(ToString::to_string).collect(),
         "Kubernetes certificates have been renewed but not all services have been updated.",
         joined(&memory.not_updated),
-        "Check the services with kubecertd check -o wide and in their logs, and restart those \
-         that the reason names by hand; on StarlingX, lock and unlock the host.",
+        "Where the reason says that kubecertd tries again, remove what holds it up, such as a node \
+         that is down; do not restart etcd by hand then. Else check the services with kubecertd \
+         check -o wide and in their logs, and restart those that the reason names by hand; on \
+         StarlingX, lock and unlock the host.",
     ))
 }
 
