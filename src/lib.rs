@@ -39,4 +39,5 @@ pub mod sys;
 mod common {
     pub mod requirements;
     mod requirements_tests;
+    pub mod trees;
 }

@@ -26,6 +26,7 @@ pub use self::caller::{BoxFuture, Caller, Limits, Permission, Refreshing, Servic
 pub use self::error::{RefreshError, StaleList};
 pub use self::outcome::{RefreshOutcome, Refreshed, Uptake};
 use self::turn::Turn;
+pub use self::wait::unless_stopped;
 use crate::model::{RefreshStep, Service, ServiceName};
 
 /// Carries out the refresh steps, one service after the other.

@@ -218,20 +218,8 @@ mod tests {
             at: NOW.plus(Duration::from_secs(864_000)),
             name: Some(CredentialName::constant("apiserver")),
         };
-        NodeReport {
-            at: NOW,
-            version: "0.1.0".to_owned(),
-            role: NodeRole::ControlPlane,
-            pass: NOW.minus(Duration::from_secs(10_800)),
-            failed: false,
-            next: Some(next),
-            due: 0,
-            expired: 0,
-            stale: 0,
-            alarms: AlarmCounts::default(),
-            clock: Some(0),
-            fingerprints: Fingerprints::default(),
-        }
+        let pass = NOW.minus(Duration::from_secs(10_800));
+        NodeReport { pass, next: Some(next), ..NodeReport::fine(NOW) }
     }
 
     fn node(name: &str, role: NodeRole, report: Option<NodeReport>) -> ReportedNode {

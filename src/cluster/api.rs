@@ -12,7 +12,7 @@ use super::ClusterError;
 use crate::credentials::{
     CurrentUser, Loaded, Server, UserLogin, current_user, load, pem_identity, server,
 };
-use crate::drivers::http::Trust;
+use crate::drivers::http::{Trust, https_url};
 use crate::model::{AbsolutePath, Credential, CredentialName, Location, Need, Renewal, Secret};
 use crate::sys::Root;
 
@@ -151,14 +151,10 @@ impl ClusterApi {
         let urls = subsets.iter().flat_map(|subset| {
             let port = subset.ports.iter().flatten().next().map_or(DEFAULT_PORT, |port| port.port);
             let addresses = subset.addresses.iter().flatten();
-            addresses.map(move |address| url_of(&address.ip, port))
+            addresses.map(move |address| https_url(&address.ip, port))
         });
         Ok(urls.collect())
     }
-}
-
-fn url_of(ip: &str, port: i32) -> String {
-    if ip.contains(':') { format!("https://[{ip}]:{port}") } else { format!("https://{ip}:{port}") }
 }
 
 /// The credential of the current user of any kubeconfig.

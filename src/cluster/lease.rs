@@ -121,6 +121,7 @@ impl<'l> RestartLease<'l> {
     }
 
     /// Whether this node holds it.
+    #[cfg(test)]
     pub async fn is_held(&self) -> bool {
         self.held.lock().await.is_some()
     }

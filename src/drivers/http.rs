@@ -7,6 +7,7 @@
 mod tests;
 
 use std::error::Error as StdError;
+use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,6 +86,12 @@ pub enum HttpError {
     /// The server does not speak HTTP.
     #[error("the server does not speak HTTP: {0}")]
     NotHttp(String),
+}
+
+/// The URL of a server at an address; an IPv6 one is put in brackets.
+#[must_use]
+pub fn https_url(ip: &str, port: impl Display) -> String {
+    if ip.contains(':') { format!("https://[{ip}]:{port}") } else { format!("https://{ip}:{port}") }
 }
 
 /// Requests a URL. See [`call`].

@@ -38,6 +38,27 @@ pub struct NodeReport {
     pub fingerprints: Fingerprints,
 }
 
+#[cfg(test)]
+impl NodeReport {
+    /// The report of a control-plane node on which all is fine, for tests.
+    pub(crate) fn fine(at: Timestamp) -> Self {
+        Self {
+            at,
+            version: "0.1.0".to_owned(),
+            role: NodeRole::ControlPlane,
+            pass: at,
+            failed: false,
+            next: None,
+            due: 0,
+            expired: 0,
+            stale: 0,
+            alarms: AlarmCounts::default(),
+            clock: Some(0),
+            fingerprints: Fingerprints::default(),
+        }
+    }
+}
+
 /// The role of a node in its cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -43,6 +43,9 @@ use own::take;
 use places::Places;
 pub use templates::CatalogTemplate;
 
+/// The name of the administrator's credential.
+const ADMINISTRATOR: &str = "admin.conf";
+
 /// The authorities, credentials and services of this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Catalog {
@@ -91,6 +94,12 @@ impl Catalog {
     /// Returns the copies among the credentials.
     pub fn copies(&self) -> impl Iterator<Item = &Credential> {
         self.credentials.iter().filter(|credential| credential.copy_of().is_some())
+    }
+
+    /// Returns the administrator's credential, admin.conf: its user may do what kubelet's may not.
+    #[must_use]
+    pub fn administrator(&self) -> Option<&Credential> {
+        self.credentials.iter().find(|credential| credential.name.as_str() == ADMINISTRATOR)
     }
 
     /// Returns the credentials that have copies, each once.

@@ -75,21 +75,10 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use super::*;
+    use crate::common::trees::copy;
     use crate::model::SharedFile;
     use crate::observe::Config;
     use crate::sys::Root;
-
-    fn copied(from: &Path, to: &Path) {
-        std::fs::create_dir_all(to).unwrap();
-        for entry in std::fs::read_dir(from).unwrap() {
-            let (from, to) = entry.map(|one| (one.path(), to.join(one.file_name()))).unwrap();
-            if from.is_dir() {
-                copied(&from, &to);
-            } else {
-                std::fs::copy(from, to).unwrap();
-            }
-        }
-    }
 
     fn open(dir: &Path) -> Node {
         Node::open(Root::open(dir).unwrap(), &Config::Usual).unwrap()
@@ -105,12 +94,12 @@ mod tests {
         let (rsa, ecdsa) =
             (fixtures.join("kubeadm-1.20-rsa2048"), fixtures.join("kubeadm-1.36-ecdsa-p256"));
         let disk = tempfile::tempdir().unwrap();
-        copied(&rsa, disk.path());
+        copy(&rsa, disk.path());
         assert_eq!(node_role(&open(disk.path())), NodeRole::ControlPlane);
         let before = fingerprints(&open(disk.path()));
         assert!(SharedFile::ALL.iter().all(|file| before.of(*file).is_some()), "{before:?}");
         // Renewed certificates change nothing.
-        copied(&rsa.join("renewed-by-kubeadm"), disk.path());
+        copy(&rsa.join("renewed-by-kubeadm"), disk.path());
         assert_eq!(fingerprints(&open(disk.path())), before);
         let pki = |dir: &Path, name: &str| -> PathBuf { dir.join("etc/kubernetes").join(name) };
         for (file, changed) in [

@@ -24,7 +24,7 @@ use crate::model::{
     AbsolutePath, ClockTrust, Constraints, Consumer, Essential, Health, Presence, RefreshStep,
     Remedy, Replaced, Service, ServiceKind, ServiceMemory, ServiceName, Timestamp,
 };
-use crate::observe::{Node, ServicesSeen, neighbours, node_name, service, services};
+use crate::observe::{Node, ServicesSeen, is_node_name, neighbours, node_name, service, services};
 use crate::plan::{
     Content, Finding, FirstRequest, Judged, JudgedService, Moment, Refresh, Request, Situation,
     Trigger, etcd_members, first_requests, forget_restarted, judge_service, note_connections,
@@ -274,11 +274,6 @@ impl Observer<'_> {
     }
 }
 
-/// A name that can stand in a URL, as that of every node can (RFC 1123).
-fn is_node_name(name: &str) -> bool {
-    name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.'))
-}
-
 /// The static pods that do not run: kubelet, where it had to be started first, starts them, and
 /// what was found of them before is out of date.
 fn static_pods_down(found: &Services) -> Vec<Service> {
@@ -447,12 +442,6 @@ impl Caller for PassCaller<'_, '_> {
 
     fn finished<'a>(&'a self, outcome: &'a RefreshOutcome, healthy: bool) -> BoxFuture<'a, ()> {
         (self.emit)(&Event::Refreshed(outcome));
-        let services = &self.node.catalog.services;
-        let service = services.iter().find(|service| service.name == outcome.service);
-        Box::pin(async move {
-            if let Some(service) = service {
-                self.turns.end(service, healthy).await;
-            }
-        })
+        Box::pin(self.turns.end(&outcome.service, healthy))
     }
 }

@@ -8,7 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
@@ -16,23 +16,17 @@ use tokio::time::{Instant, sleep};
 
 use super::event::{Emit, Event};
 use super::memory::Memory;
-use crate::act::refresh::{Permission, RefreshError};
+use crate::act::refresh::{Permission, RefreshError, unless_stopped};
 use crate::cluster::{ClusterApi, ClusterError, RestartLease};
-use crate::model::{Essential, Neighbours, RefreshStep, Service, ServiceMemory};
+use crate::model::{Essential, Neighbours, RefreshStep, Service, ServiceMemory, ServiceName};
 use crate::observe::{Node, host_name, neighbours};
 use crate::plan::{
     CheckPeers, Go, Refusal, Stake, TakeTurn, TurnAnswer, TurnFacts, TurnStep, etcd_members, span,
 };
 use crate::sys::{Clock, uptime};
 
-/// The credential whose user may write Leases. kubelet's may not.
-const ADMIN: &str = "admin.conf";
-
 /// How often the own Lease is renewed.
 const RENEW_INTERVAL: Duration = Duration::from_secs(60);
-
-/// How often it is looked whether the pass is to end.
-const STOP_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The turns of this node in one pass.
 pub(super) struct Turns<'t> {
@@ -81,7 +75,8 @@ impl<'t> Turns<'t> {
     /// [`RefreshError::NotItsTurn`], and where the pass is to end meanwhile.
     pub(super) async fn take(&self, step: &RefreshStep, memory: &PassMemory<'_, '_>) -> Permission {
         self.go.set(None);
-        let Some(service) = self.service(step).filter(|service| is_coordinated(service)) else {
+        let Some(service) = self.service(&step.service).filter(|service| is_coordinated(service))
+        else {
             return Ok(());
         };
         if !self.may_have_peers(memory).await {
@@ -133,7 +128,7 @@ impl<'t> Turns<'t> {
         {
             lease.ensure().await.map_err(|e| RefreshError::NotItsTurn(e.to_string()))?;
         }
-        let essential = self.service(step).and_then(|service| service.essential);
+        let essential = self.service(&step.service).and_then(|service| service.essential);
         let members = self.members(&memory.borrow().value);
         let check = CheckPeers::new(essential, step.urgency, members, self.go.get());
         let Some(mut check) = check else { return Ok(()) };
@@ -151,10 +146,11 @@ impl<'t> Turns<'t> {
 
     /// Ends the turn. A member of etcd or an API server that is not healthy keeps it until it
     /// expires.
-    pub(super) async fn end(&self, service: &Service, healthy: bool) {
+    pub(super) async fn end(&self, service: &ServiceName, healthy: bool) {
         self.go.set(None);
         let Some(Ok(lease)) = self.lease.get() else { return };
-        if healthy || service.essential.is_none() {
+        let is_essential = self.service(service).is_some_and(|one| one.essential.is_some());
+        if healthy || !is_essential {
             lease.release().await;
         } else {
             lease.abandon().await;
@@ -244,8 +240,7 @@ impl<'t> Turns<'t> {
 
     async fn open(&self) -> Result<RestartLease<'t>, ClusterError> {
         let catalog = &self.node.catalog;
-        let admin = catalog.credentials.iter().find(|one| one.name.as_str() == ADMIN);
-        let admin = admin.ok_or(ClusterError::NoAdminConf)?;
+        let admin = catalog.administrator().ok_or(ClusterError::NoAdminConf)?;
         let own = catalog.api_server_url.as_deref();
         let api = ClusterApi::open(&self.node.root, admin, own).await?;
         Ok(RestartLease::new(api, self.name.clone(), self.clock))
@@ -276,14 +271,8 @@ impl<'t> Turns<'t> {
     }
 
     async fn pause(&self, time: Duration) -> Result<TurnAnswer, RefreshError> {
-        let end = Instant::now() + time;
-        while Instant::now() < end {
-            if self.stop.load(Ordering::Relaxed) {
-                return Err(RefreshError::Stopped);
-            }
-            sleep(STOP_POLL_INTERVAL.min(end - Instant::now())).await;
-        }
-        Ok(TurnAnswer::Ready)
+        let over = unless_stopped(self.stop, sleep(time)).await;
+        over.map(|()| TurnAnswer::Ready).ok_or(RefreshError::Stopped)
     }
 
     fn refusal(&self, refusal: Refusal) -> RefreshError {
@@ -308,8 +297,8 @@ impl<'t> Turns<'t> {
         })
     }
 
-    fn service(&self, step: &RefreshStep) -> Option<&'t Service> {
-        self.node.catalog.services.iter().find(|service| service.name == step.service)
+    fn service(&self, name: &ServiceName) -> Option<&'t Service> {
+        self.node.catalog.services.iter().find(|service| service.name == *name)
     }
 }
 

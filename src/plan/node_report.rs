@@ -185,24 +185,11 @@ pub(super) fn is_silent(report: &NodeReport, now: Timestamp) -> bool {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::model::{AlarmKind, CredentialName, Fingerprints, Material};
+    use crate::model::{AlarmKind, CredentialName, Material};
     use crate::plan::service_fixtures::{judged, now};
 
     pub(in crate::plan) fn report() -> NodeReport {
-        NodeReport {
-            at: now(),
-            version: "0.1.0".to_owned(),
-            role: NodeRole::ControlPlane,
-            pass: now(),
-            failed: false,
-            next: None,
-            due: 0,
-            expired: 0,
-            stale: 0,
-            alarms: AlarmCounts::default(),
-            clock: Some(0),
-            fingerprints: Fingerprints::default(),
-        }
+        NodeReport::fine(now())
     }
 
     fn state(report: NodeReport) -> NodeState {

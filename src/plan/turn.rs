@@ -141,6 +141,7 @@ pub struct TakeTurn<'t> {
     answered: Duration,
     /// Since when the Lease has been found free, for a leader.
     free_since: Option<Duration>,
+    quorum: QuorumWatch,
 }
 
 /// What the first part is about.
@@ -149,7 +150,7 @@ enum Phase {
     /// The Lease.
     Lease,
     /// Whether there is a quorum to lose.
-    Quorum { lost_since: Option<Duration> },
+    Quorum,
     /// The nodes that come before this one.
     Delay,
 }
@@ -158,7 +159,14 @@ impl<'t> TakeTurn<'t> {
     /// A turn that begins now, by any clock that runs on.
     #[must_use]
     pub fn new(facts: TurnFacts<'t>, now: Duration) -> Self {
-        Self { facts, phase: Phase::Lease, began: now, answered: now, free_since: None }
+        Self {
+            facts,
+            phase: Phase::Lease,
+            began: now,
+            answered: now,
+            free_since: None,
+            quorum: QuorumWatch::default(),
+        }
     }
 
     /// Takes the answer to the last step, and says what comes next.
@@ -169,7 +177,7 @@ impl<'t> TakeTurn<'t> {
         match answer {
             TurnAnswer::Ready => match self.phase {
                 Phase::Lease => TurnStep::ReadLease,
-                Phase::Quorum { .. } => TurnStep::FindPeers(Essential::EtcdMember),
+                Phase::Quorum => TurnStep::FindPeers(Essential::EtcdMember),
                 Phase::Delay => TurnStep::Go(Go::WithoutLease),
             },
             TurnAnswer::Lease(lease, unchanged) => self.judge_lease(lease.as_ref(), unchanged, now),
@@ -219,7 +227,7 @@ impl<'t> TakeTurn<'t> {
         match self.facts.stake {
             Stake::Leader { .. } => TurnStep::Go(Go::WithoutLease),
             Stake::Essential(_) => {
-                self.phase = Phase::Quorum { lost_since: None };
+                self.phase = Phase::Quorum;
                 TurnStep::FindPeers(Essential::EtcdMember)
             }
         }
@@ -228,7 +236,7 @@ impl<'t> TakeTurn<'t> {
     fn judge_quorum(&mut self, found: &Result<Neighbours, String>, now: Duration) -> TurnStep {
         let TurnFacts { stake, urgency, members, rank, without_lease: waited, .. } = self.facts;
         if may_stop(found, members) == MayStop::NoQuorum {
-            return self.await_quorum(now);
+            return self.quorum.wait(now);
         }
         let rank = match stake {
             Stake::Essential(Essential::EtcdMember) => rank,
@@ -244,12 +252,18 @@ impl<'t> TakeTurn<'t> {
             }
         }
     }
+}
 
-    fn await_quorum(&mut self, now: Duration) -> TurnStep {
-        let Phase::Quorum { lost_since } = &mut self.phase else {
-            return TurnStep::Refuse(Refusal::NoLease);
-        };
-        let since = *lost_since.get_or_insert(now);
+/// A lack of etcd's quorum, for as long as it has been found.
+#[derive(Clone, Copy, Debug, Default)]
+struct QuorumWatch {
+    lost_since: Option<Duration>,
+}
+
+impl QuorumWatch {
+    /// Another look found no quorum: waits for the next one, until the lack has lasted.
+    fn wait(&mut self, now: Duration) -> TurnStep {
+        let since = *self.lost_since.get_or_insert(now);
         if now.saturating_sub(since) >= QUORUM_LOSS {
             TurnStep::Go(Go::NothingToLose)
         } else {
@@ -264,7 +278,7 @@ impl<'t> TakeTurn<'t> {
 pub struct CheckPeers {
     essential: Essential,
     members: usize,
-    lost_since: Option<Duration>,
+    quorum: QuorumWatch,
 }
 
 impl CheckPeers {
@@ -279,7 +293,7 @@ impl CheckPeers {
     ) -> Option<Self> {
         let left_out = urgency == Urgency::Expired || go == Some(Go::NothingToLose);
         let essential = essential.filter(|_| !left_out)?;
-        Some(Self { essential, members, lost_since: None })
+        Some(Self { essential, members, quorum: QuorumWatch::default() })
     }
 
     /// Takes the answer to the last step, and says what comes next.
@@ -288,14 +302,7 @@ impl CheckPeers {
         match may_stop(found, self.members) {
             MayStop::Yes => TurnStep::Go(Go::Leased),
             MayStop::No(reason) => TurnStep::Refuse(Refusal::Peers(reason)),
-            MayStop::NoQuorum => {
-                let since = *self.lost_since.get_or_insert(now);
-                if now.saturating_sub(since) >= QUORUM_LOSS {
-                    TurnStep::Go(Go::NothingToLose)
-                } else {
-                    TurnStep::Pause(QUORUM_INTERVAL, None)
-                }
-            }
+            MayStop::NoQuorum => self.quorum.wait(now),
         }
     }
 }

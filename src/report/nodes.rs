@@ -28,9 +28,6 @@ const READ_LIMIT: Duration = Duration::from_secs(7);
 /// The time limit of what is written.
 const WRITE_LIMIT: Duration = Duration::from_secs(3);
 
-/// The credential with which other Nodes are read.
-const ADMIN: &str = "admin.conf";
-
 /// A pass, as the report of this node shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportedPass {
@@ -204,7 +201,7 @@ impl Exchange<'_> {
     /// Asks an API server of another node where there is one: the own one has the own clock.
     async fn control_plane_nodes(&self) -> Option<Result<Dated<Vec<ReportedNode>>, ClusterError>> {
         let catalog = &self.node.catalog;
-        let admin = catalog.credentials.iter().find(|one| one.name.as_str() == ADMIN)?;
+        let admin = catalog.administrator()?;
         let api = ClusterApi::open(&self.node.root, admin, catalog.api_server_url.as_deref()).await;
         match api {
             Ok(api) => Some(api.control_plane_nodes().await),
@@ -258,6 +255,7 @@ mod tests {
 
     use super::*;
     use crate::cluster::tests::{Cluster, local};
+    use crate::common::trees::copy;
     use crate::formats::node_report::{read, write};
     use crate::model::{Digest, Fingerprints};
     use crate::observe::Config;
@@ -272,23 +270,11 @@ mod tests {
         assert_eq!(rounded, [0, 0, 10, 0, -10, 60, 70, i64::MAX / 10 * 10]);
     }
 
-    fn copied(from: &Path, to: &Path) {
-        std::fs::create_dir_all(to).unwrap();
-        for entry in std::fs::read_dir(from).unwrap() {
-            let (from, to) = entry.map(|one| (one.path(), to.join(one.file_name()))).unwrap();
-            if from.is_dir() {
-                copied(&from, &to);
-            } else {
-                std::fs::copy(from, to).unwrap();
-            }
-        }
-    }
-
     /// A control-plane node whose kubeconfigs lead to a cluster.
     fn disk(cluster: &Cluster) -> tempfile::TempDir {
         let fixture = "tests/fixtures/kubeadm-1.36-ecdsa-p256";
         let disk = tempfile::tempdir().unwrap();
-        copied(&Path::new(env!("CARGO_MANIFEST_DIR")).join(fixture), disk.path());
+        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(fixture), disk.path());
         for name in ["kubelet.conf", "admin.conf"] {
             cluster.adopt(&disk.path().join("etc/kubernetes").join(name));
         }

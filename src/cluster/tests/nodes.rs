@@ -1,9 +1,7 @@
 //! Node objects, and the reports in them.
 
 use super::*;
-use crate::model::{
-    AlarmCounts, Fingerprints, FoundReport, NodeReport, NodeRole, ReportedNode, Timestamp,
-};
+use crate::model::{FoundReport, NodeReport, NodeRole, ReportedNode, Timestamp};
 
 pub(super) const NODES: &str = "/api/v1/nodes";
 
@@ -59,20 +57,8 @@ impl Objects {
 }
 
 fn report() -> NodeReport {
-    NodeReport {
-        at: Timestamp::from_seconds(1_800_000_000),
-        version: "0.1.0".to_owned(),
-        role: NodeRole::Worker,
-        pass: Timestamp::from_seconds(1_800_000_000),
-        failed: false,
-        next: None,
-        due: 0,
-        expired: 0,
-        stale: 0,
-        alarms: AlarmCounts::default(),
-        clock: None,
-        fingerprints: Fingerprints::default(),
-    }
+    let fine = NodeReport::fine(Timestamp::from_seconds(1_800_000_000));
+    NodeReport { role: NodeRole::Worker, clock: None, ..fine }
 }
 
 #[tokio::test(flavor = "current_thread")]

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::answer::{REQUEST_TIMEOUT, count, parse_response};
 use crate::credentials::{Loaded, Server, identity_of, load, server};
-use crate::drivers::http::{Trust, get};
+use crate::drivers::http::{Trust, get, https_url};
 use crate::model::{Location, Neighbours};
 use crate::observe::Node;
 use crate::observe::services::together::run_concurrently;
@@ -52,14 +52,10 @@ pub(super) async fn servers(node: &Node) -> Result<Neighbours, String> {
             .addresses
             .iter()
             .filter(|address| address.ip != own)
-            .map(move |address| url_of(&address.ip, port))
+            .map(move |address| https_url(&address.ip, port))
     });
     let ready = run_concurrently(others.map(|url| is_ready(url, trust.clone()))).await;
     Ok(Neighbours::Servers { others: ready.len(), ready: count(&ready) })
-}
-
-pub(super) fn url_of(ip: &str, port: u16) -> String {
-    if ip.contains(':') { format!("https://[{ip}]:{port}") } else { format!("https://{ip}:{port}") }
 }
 
 pub(super) async fn is_ready(url: String, trust: Trust) -> bool {

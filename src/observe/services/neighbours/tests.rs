@@ -9,9 +9,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::LocalSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::servers::{is_ready, url_of};
+use super::servers::is_ready;
 use super::*;
-use crate::drivers::http::Trust;
+use crate::common::trees::copy;
+use crate::drivers::http::{Trust, https_url};
 use crate::drivers::tls::servers::{Authority, VERSIONS, accept, server as tls_server};
 use crate::model::{EtcdMembers, Voter};
 use crate::observe::Config;
@@ -38,18 +39,6 @@ async fn answers(
         let _ = stream.shutdown().await;
     })
     .await
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target)
-        } else {
-            let _ = fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 /// Replaces every line that begins like this, apart from its indentation.
@@ -278,7 +267,7 @@ async fn silent_api_is_reported_for_each_kubeconfig() {
 #[test]
 fn ipv6_address_is_written_in_brackets() {
     assert_eq!(
-        [url_of("10.0.0.1", 6443), url_of("fd00::1", 6443)],
+        [https_url("10.0.0.1", 6443), https_url("fd00::1", 6443)],
         ["https://10.0.0.1:6443", "https://[fd00::1]:6443"]
     );
 }
