@@ -1,5 +1,6 @@
 //! Clients of the cluster's API, one for each of its servers.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
@@ -20,7 +21,7 @@ use crate::sys::Root;
 const STEP_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The time limit of a whole call to one server.
-const CALL_TIMEOUT: Duration = Duration::from_secs(8);
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The default port of an API server.
 const DEFAULT_PORT: i32 = 6443;
@@ -32,6 +33,8 @@ pub struct ClusterApi {
     servers: Vec<(String, Client)>,
     /// How many of them are those of other nodes.
     others: usize,
+    /// How many of them did not answer one after the other: they are asked last from then on.
+    silent: Cell<usize>,
 }
 
 /// How to log in to the servers, and what the servers are verified by.
@@ -70,7 +73,7 @@ impl ClusterApi {
             .collect::<Result<Vec<_>, _>>()?;
         let others = servers.len();
         servers.extend(known.servers);
-        Ok(Self { servers, others })
+        Ok(Self { servers, others, silent: Cell::new(0) })
     }
 
     /// The API server that a kubeconfig names, with what its current user logs in with: a client
@@ -104,7 +107,8 @@ impl ClusterApi {
             let client = login.client(&url)?;
             Ok((url, client))
         });
-        Ok(Self { servers: servers.collect::<Result<_, _>>()?, others: 0 })
+        let servers = servers.collect::<Result<_, _>>()?;
+        Ok(Self { servers, others: 0, silent: Cell::new(0) })
     }
 
     /// How many API servers other nodes have, by the list of the cluster.
@@ -119,7 +123,8 @@ impl ClusterApi {
         call: impl AsyncFn(Client) -> kube::Result<T>,
     ) -> Result<T, ClusterError> {
         let mut reasons = Vec::new();
-        for (url, client) in &self.servers {
+        let in_order = self.servers.iter().cycle().skip(self.silent.get());
+        for (url, client) in in_order.take(self.servers.len()) {
             let error = match timeout(CALL_TIMEOUT, call(client.clone())).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => ClusterError::of_call(url, error),
@@ -131,6 +136,7 @@ impl ClusterApi {
             if !error.is_of_server() {
                 return Err(error);
             }
+            self.silent.set((self.silent.get() + 1) % self.servers.len());
             reasons.push(match error {
                 ClusterError::Away(reason) => reason,
                 other => other.to_string(),

@@ -17,6 +17,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, Uri};
 use hyper_util::rt::TokioIo;
+use k8s_openapi::api::core::v1::Endpoints;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::{LocalSet, spawn_local, yield_now};
@@ -366,6 +367,25 @@ async fn next_server_is_asked_where_one_does_not_answer() {
         let lease = RestartLease::new(api, "one".to_owned(), &SystemClock);
         acquire(&lease, "one", false).await;
         assert_eq!(cluster.objects.holder().as_deref(), Some("one"));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn servers_that_did_not_answer_are_asked_last() {
+    local(async {
+        let cluster = Cluster::start(&["127.0.0.1", "127.0.0.2"]).await;
+        let api = cluster.api().await.unwrap();
+        let asked = Cell::new(0);
+        let ask = async || {
+            let read = async |client| {
+                asked.set(asked.get() + 1);
+                kube::Api::<Endpoints>::namespaced(client, "default").get("kubernetes").await
+            };
+            api.call(read).await.unwrap();
+            asked.replace(0)
+        };
+        assert_eq!([ask().await, ask().await, ask().await], [3, 1, 1]);
     })
     .await;
 }

@@ -19,7 +19,7 @@ use super::memory::Memory;
 use crate::act::refresh::{Permission, RefreshError, unless_stopped};
 use crate::cluster::{ClusterApi, ClusterError, RestartLease};
 use crate::model::{Essential, Neighbours, RefreshStep, Service, ServiceMemory, ServiceName};
-use crate::observe::{Node, host_name, neighbours};
+use crate::observe::{Node, host_name, leader_lease, neighbours};
 use crate::plan::{
     CheckPeers, Go, Refusal, Stake, TakeTurn, TurnAnswer, TurnFacts, TurnStep, etcd_members, span,
 };
@@ -27,6 +27,13 @@ use crate::sys::{Clock, uptime};
 
 /// How often the own Lease is renewed.
 const RENEW_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long an API server may be away that a service elects its leader through, before the service
+/// is left as it is. It may have been restarted a moment ago, by this node or by another one.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Between two questions to it.
+const SERVER_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The turns of this node in one pass.
 pub(super) struct Turns<'t> {
@@ -40,6 +47,8 @@ pub(super) struct Turns<'t> {
     lease: OnceCell<Result<RestartLease<'t>, ClusterError>>,
     /// The API was found to be away in this pass.
     is_api_away: Cell<bool>,
+    /// The API server that a service elects its leader through did not answer in time.
+    is_server_away: Cell<bool>,
     /// By what right the present service is restarted.
     go: Cell<Option<Go>>,
     /// The nodes that were named as those which are waited for.
@@ -64,6 +73,7 @@ impl<'t> Turns<'t> {
             emit,
             lease: OnceCell::new(),
             is_api_away: Cell::new(false),
+            is_server_away: Cell::new(false),
             go: Cell::new(None),
             awaited: RefCell::default(),
         }
@@ -79,6 +89,7 @@ impl<'t> Turns<'t> {
         else {
             return Ok(());
         };
+        self.await_server(service).await?;
         if !self.may_have_peers(memory).await {
             return Ok(());
         }
@@ -172,6 +183,27 @@ impl<'t> Turns<'t> {
             if let Some(Ok(lease)) = self.lease.get() {
                 lease.renew_if_held().await;
             }
+        }
+    }
+
+    /// Waits until the API server answers that a service elects its leader through; but only once
+    /// in a pass, since nothing else in the pass makes it answer. The service does no work without
+    /// it, and could not start.
+    async fn await_server(&self, service: &Service) -> Permission {
+        let began = Instant::now();
+        let limit = if self.is_server_away.get() { Duration::ZERO } else { SERVER_TIMEOUT };
+        loop {
+            let Err(reason) = leader_lease(self.node, service).await else {
+                self.is_server_away.set(false);
+                return Ok(());
+            };
+            if began.elapsed() >= limit {
+                self.is_server_away.set(true);
+                return Err(RefreshError::NotItsTurn(format!(
+                    "it can't start without its API server, which does not answer: {reason}"
+                )));
+            }
+            self.pause(SERVER_INTERVAL).await?;
         }
     }
 

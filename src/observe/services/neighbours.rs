@@ -11,7 +11,7 @@ mod servers;
 mod tests;
 
 use super::Node;
-use crate::model::{Essential, Neighbours};
+use crate::model::{Essential, Neighbours, Service};
 
 /// Returns the other instances of an essential service of this node.
 ///
@@ -22,4 +22,13 @@ pub async fn neighbours(node: &Node, essential: Essential) -> Result<Neighbours,
         Essential::EtcdMember => members::members(node).await.map(Neighbours::Members),
         Essential::ApiServer => servers::servers(node).await,
     }
+}
+
+/// Asks whether the API server that a service elects its leader through is at work. Without it the
+/// service could not start.
+///
+/// # Errors
+/// A text that says why it is not.
+pub async fn leader_lease(node: &Node, service: &Service) -> Result<(), String> {
+    servers::leader_lease(node, service).await
 }

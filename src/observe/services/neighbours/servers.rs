@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::answer::{REQUEST_TIMEOUT, count, parse_response};
 use crate::credentials::{Loaded, Server, identity_of, load, server};
 use crate::drivers::http::{Trust, get, https_url};
-use crate::model::{Location, Neighbours};
+use crate::model::{Location, Neighbours, Service};
 use crate::observe::Node;
 use crate::observe::services::together::run_concurrently;
 
@@ -62,6 +62,35 @@ pub(super) async fn is_ready(url: String, trust: Trust) -> bool {
     let answer = get(&format!("{url}/readyz"), &trust, None, REQUEST_TIMEOUT).await;
     // Where anonymous requests are refused, the server runs, and more is not known.
     answer.is_ok_and(|answer| matches!(answer.status, 200 | 401 | 403))
+}
+
+/// Asks the API server that a service elects its leader through for that Lease, as the service
+/// itself. A Lease is read from etcd.
+///
+/// # Errors
+/// A text that says why there is no answer. Any answer but an error of the server is one: what the
+/// service would make of it is not known.
+pub(super) async fn leader_lease(node: &Node, service: &Service) -> Result<(), String> {
+    let Some(lease) = &service.leader_lease else { return Ok(()) };
+    for one in &service.uses {
+        let credential = node.catalog.credentials.iter().find(|own| own.name == one.credential);
+        let Some(credential) = credential else { continue };
+        let Location::Kubeconfig(file) = &credential.location else { continue };
+        let Loaded::Whole(stored) = load(&node.root, credential) else { continue };
+        let (Ok(Server { url, trust }), Ok(identity)) =
+            (server(&node.root, file), identity_of(&stored))
+        else {
+            continue;
+        };
+        let asked =
+            format!("{url}/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/{lease}");
+        return match get(&asked, &trust, Some(&identity), REQUEST_TIMEOUT).await {
+            Ok(answer) if answer.status < 500 && answer.status != 429 => Ok(()),
+            Ok(answer) => Err(format!("{url} answers with status {}", answer.status)),
+            Err(error) => Err(format!("{url}: {error}")),
+        };
+    }
+    Ok(())
 }
 
 /// Requests them with the first kubeconfig that the API server accepts.

@@ -264,6 +264,47 @@ async fn silent_api_is_reported_for_each_kubeconfig() {
     assert!(reason.contains("; scheduler.conf: "), "{reason}");
 }
 
+/// Whether kube-scheduler could work with an API server that answers so.
+async fn leader_lease_with(status: Option<u16>) -> Result<(), String> {
+    let authority = Authority::new("ca");
+    let lease = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/kube-scheduler";
+    let server = answers(&authority, move |line| match status {
+        Some(status) if line.starts_with(&format!("GET {lease} ")) => (status, String::new()),
+        _ => (404, String::new()),
+    });
+    let address = if status.is_some() { server.await } else { "127.0.0.1:1".to_owned() };
+    let (_dir, node) = node("127.0.0.1:1", &address, &authority);
+    let services = &node.catalog.services;
+    let service = services.iter().find(|one| one.name.as_str() == "kube-scheduler").unwrap();
+    leader_lease(&node, service).await
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn api_server_of_a_leader_answers_or_not() {
+    LocalSet::new()
+        .run_until(async {
+            for status in [200, 401, 403, 404] {
+                assert_eq!(leader_lease_with(Some(status)).await, Ok(()), "{status}");
+            }
+            for status in [429, 500, 503] {
+                let reason = leader_lease_with(Some(status)).await.unwrap_err();
+                assert!(reason.ends_with(&format!(" answers with status {status}")), "{reason}");
+            }
+            let reason = leader_lease_with(None).await.unwrap_err();
+            assert!(reason.starts_with("https://127.0.0.1:1: "), "{reason}");
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn service_without_leader_needs_no_api_server() {
+    let authority = Authority::new("ca");
+    let (_dir, node) = node("127.0.0.1:1", "127.0.0.1:1", &authority);
+    let services = &node.catalog.services;
+    let etcd = services.iter().find(|one| one.name.as_str() == "etcd").unwrap();
+    assert_eq!(leader_lease(&node, etcd).await, Ok(()));
+}
+
 #[test]
 fn ipv6_address_is_written_in_brackets() {
     assert_eq!(
