@@ -81,21 +81,63 @@ impl Cluster {
     /// Installs the package of kubecertd on these nodes. Their first scheduled pass begins in the
     /// same second, in this many seconds; until then kubecertd makes no change.
     pub fn install(&self, nodes: &[&Node], seconds: u64) {
-        let packages: Vec<_> = nodes.iter().map(|node| packages::package(node, "0.1.0")).collect();
-        let schedule = format!("{}spread = \"0s\"\n", schedule_in(seconds));
-        nodes.iter().for_each(|node| node.write(DROP_IN, &schedule));
-        Self::on_all(nodes, |node| {
+        self.install_by_clocks(&nodes.iter().map(|node| (*node, seconds)).collect::<Vec<_>>());
+    }
+
+    /// The same, where each node's clock shows the time of its pass in so many seconds from now.
+    pub fn install_by_clocks(&self, nodes: &[(&Node, u64)]) {
+        let all: Vec<&Node> = nodes.iter().map(|(node, _)| *node).collect();
+        let packages: Vec<_> = all.iter().map(|node| packages::package(node, "0.1.0")).collect();
+        for (node, seconds) in nodes {
+            node.write(DROP_IN, format!("{}spread = \"0s\"\n", schedule_in(*seconds)));
+        }
+        Self::on_all(&all, |node| {
             node.exec(&format!("dpkg --install {}", packages[0]));
             let pass = node.wait_for_pass("first start on this node");
             assert!(pass.renewed.is_empty() && pass.failed.is_empty(), "{pass:?}");
         });
     }
 
+    /// Installs the package of kubecertd on these nodes, and waits for the first scheduled pass, in
+    /// which nothing is due. From then on kubecertd knows the cluster, and works.
+    pub fn install_past_first_pass(&self, nodes: &[&Node]) {
+        self.install(nodes, SECONDS_TO_FIRST_PASS);
+        Self::on_all(nodes, |node| {
+            let pass = node.wait_for_pass("by schedule");
+            assert!(pass.renewed.is_empty() && pass.failed.is_empty(), "{pass:?}");
+        });
+    }
+
+    /// Waits until requests to the load balancer arrive: it has noticed which API servers are away.
+    pub fn wait_until_balanced(&self) {
+        cluster("balanced");
+    }
+
+    /// Stops the load balancer.
+    pub fn stop_balancer(&self) {
+        cluster("unbalance");
+    }
+
+    /// Starts the load balancer again.
+    pub fn start_balancer(&self) {
+        cluster("balance");
+    }
+
+    /// Removes it: the next case starts from the copy.
+    pub fn remove(&self) {
+        cluster("down");
+    }
+
     /// Starts to send requests to the load balancer and to each API server.
     pub fn meter(&self) -> Meters {
+        self.meter_of(&self.control_plane())
+    }
+
+    /// Starts to send requests to the load balancer and to the API servers of these nodes.
+    pub fn meter_of(&self, nodes: &[&Node]) -> Meters {
         let first = self.node("ha1");
         let balancer = ("load balancer", Meter::at_apiserver(first, BALANCER, REQUEST_INTERVAL));
-        let servers = self.control_plane().map(|node| {
+        let servers = nodes.iter().map(|node| {
             let address = format!("{}:6443", node.address());
             (node.name(), Meter::at_apiserver(first, &address, REQUEST_INTERVAL))
         });
@@ -123,6 +165,9 @@ impl Cluster {
 }
 
 const BALANCER: &str = "10.210.0.10:6443";
+
+/// Enough to install kubecertd on three nodes of a busy machine.
+pub const SECONDS_TO_FIRST_PASS: u64 = 45;
 
 const DROP_IN: &str = "etc/kubecertd/kubecertd.d/schedule.toml";
 

@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use super::cluster::{CONTROL_PLANE, Cluster, longest_overlap};
+use super::cluster::{CONTROL_PLANE, Cluster, SECONDS_TO_FIRST_PASS, longest_overlap};
 use super::harness::Node;
 use super::leaders::LeaderWatch;
 use super::services::{
     RESTARTED_SERVICES, assert_in_use, changed_processes, print_figure, processes,
 };
-
-/// Enough to install kubecertd on three nodes of a busy machine.
-const SECONDS_TO_FIRST_PASS: u64 = 45;
 
 /// The longest time without a leader where a standby runs: the Lease expires 15 s after the standby
 /// has seen its last renewal, and a standby reads it every 2 to 4.4 s.
@@ -72,14 +69,15 @@ pub fn everything_due(cluster: &mut Cluster) {
 }
 
 /// Lets the certificates of etcd expire soon, while etcd can't reload them.
-fn make_etcd_need_restart(node: &Node) {
+pub fn make_etcd_need_restart(node: &Node) {
     node.freeze_etcd_certificates();
     for name in ["etcd/peer", "etcd/server"] {
         node.age(name, 10);
     }
 }
 
-fn etcd_process(node: &Node) -> String {
+/// The process id of its member of etcd; empty while it does not run.
+pub fn etcd_process(node: &Node) -> String {
     processes(node).remove("etcd").unwrap()
 }
 

@@ -340,13 +340,11 @@ impl Node {
     }
 
     /// Cuts the node off the network of all nodes.
-    #[allow(dead_code, reason = "no case cuts a node off yet")]
     pub fn partition(&self) {
         machine(&["disconnect", self.name]);
     }
 
     /// Connects it again.
-    #[allow(dead_code, reason = "no case cuts a node off yet")]
     pub fn reconnect(&self) {
         machine(&["connect", self.name]);
     }

@@ -23,7 +23,10 @@ mod harness;
 mod leaders;
 mod probes;
 
+mod cluster_absence;
+mod cluster_api_away;
 mod cluster_cases;
+mod cluster_faults;
 mod copies;
 mod deferrals;
 mod disk_errors;
@@ -146,4 +149,15 @@ cluster_cases! {
     everything_due_on_three_nodes = crate::cluster_cases::everything_due;
     etcd_restarts_one_member_at_a_time = crate::cluster_cases::etcd_restarts;
     etcd_waits_while_a_member_is_down = crate::cluster_cases::etcd_waits;
+    one_node_returns_after_9_and_31_days = crate::cluster_absence::one_node_returns;
+    removed_node_stays_out = crate::cluster_absence::removed_node_stays_out;
+    all_nodes_return_after_10_days = crate::cluster_absence::all_return_after_10_days;
+    all_nodes_return_after_40_days = crate::cluster_absence::all_return_after_40_days;
+    operator_revives_two_of_three = crate::cluster_absence::operator_revives_two_of_three;
+    load_balancer_away_delays_nothing = crate::cluster_api_away::balancer;
+    all_apiservers_away_delay_no_renewal = crate::cluster_api_away::all_apiservers;
+    etcd_without_quorum_delays_no_renewal = crate::cluster_api_away::quorum;
+    partition_in_a_turn_stops_no_second_member = crate::cluster_faults::partition;
+    dead_lease_holder_stops_no_second_member = crate::cluster_faults::dead_holder;
+    clock_ahead_takes_no_lease = crate::cluster_faults::clock_ahead;
 }
