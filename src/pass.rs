@@ -8,6 +8,7 @@ mod decision;
 mod error;
 mod event;
 mod known;
+mod membership;
 mod memory;
 mod names;
 mod orders;
@@ -128,7 +129,7 @@ impl<'p> Start<'p> {
     fn plan(mut self, survey: Survey) -> Pass<'p> {
         let Self { node, orders, .. } = self;
         services::note_before(node, &survey, &mut self.memory);
-        let Preview { survey, plan, deferred, constraints, notes } =
+        let Preview { survey, plan, deferred, constraints, membership, notes } =
             decision::decide(node, orders, survey, &self.state, &self.memory.value);
         let report = Report {
             recovered: self.recovered,
@@ -137,6 +138,7 @@ impl<'p> Start<'p> {
             plan,
             deferred,
             constraints,
+            membership,
             services: ServicesReport::default(),
             results: Vec::new(),
             copies: Vec::new(),
@@ -149,6 +151,9 @@ impl<'p> Start<'p> {
         let mut pass =
             Pass { node, orders, store, state, memory, known, replaced, refused, report };
         pass.note(notes);
+        if let Some(finding) = &pass.report.membership {
+            pass.emit(Event::MembershipFound(finding));
+        }
         for deferred in &pass.report.deferred {
             let subject = subject(node, &deferred.credential);
             pass.emit(Event::Deferred { subject, deferred });

@@ -326,6 +326,7 @@ impl Cluster {
             rank: at,
             own: Some(Voter { healthy: own }),
             healthy_others: healthy + usize::from(twice),
+            membership: None,
         })))
     }
 

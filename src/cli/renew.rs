@@ -118,7 +118,7 @@ fn find(node: &Node, name: &str) -> Result<CredentialName, Failure> {
 
 /// Formats the result of a dry run.
 pub(super) fn preview(node: &Node, preview: &Preview, request: &Request) -> String {
-    let Preview { survey, plan, deferred, .. } = preview;
+    let Preview { survey, plan, deferred, membership, .. } = preview;
     let row = |step: &Step| match (step.action, step.terms) {
         (Action::Copy, _) => line(SOON, "would copy", &step.credential, None, &step.reason),
         (Action::Make, Some(terms)) => {
@@ -148,7 +148,8 @@ pub(super) fn preview(node: &Node, preview: &Preview, request: &Request) -> Stri
             words::copies(copies)
         ),
     };
-    table(&rows) + &end + &section("Services", &effects(node, plan))
+    let note = membership.iter().map(|finding| format!("note: {}\n", finding.text));
+    table(&rows) + &note.collect::<String>() + &end + &section("Services", &effects(node, plan))
 }
 
 /// What the services that use the credentials of a plan would be made to do, a line for each.
@@ -215,6 +216,7 @@ pub(super) fn show(node: &Node, report: &Report, request: &Request) -> String {
         .remarks()
         .chain(&report.recovered.notes)
         .chain(&report.notes)
+        .chain(report.membership.iter().map(|finding| &finding.text))
         .map(|note| format!("note: {note}\n"));
     table(&rows) + &notes.collect::<String>() + &summary(node, report) + &services(report)
 }

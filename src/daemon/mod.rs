@@ -17,7 +17,6 @@ mod signals;
 mod timing;
 pub mod watch;
 
-pub use backoff::Backoff;
 pub use configuration::Options;
 pub(crate) use configuration::last_good;
 pub use notify::NotifySocket;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::backoff::Retries;
 use super::change_detector::ChangeDetector;
 use super::configuration::{LoadedConfiguration, Options, node_schedule};
 use super::deadlines::Deadlines;
@@ -19,7 +20,7 @@ use super::pass_runner::{PassCause, PassRunner, failed_by_fault};
 use super::sandbox::ReadOnlyDirs;
 use super::schedule::{Schedule, Tick, Ticker};
 use super::timing::{Beginning, Observation, plan_first_pass, random_jitter, recheck_delay};
-use super::{Backoff, DaemonError, NotifySocket, SignalRequest, Signals};
+use super::{DaemonError, NotifySocket, SignalRequest, Signals};
 use crate::model::{AbsolutePath, DeferralReason, Timestamp};
 use crate::observe::Node;
 use crate::pass::{self, Report, ScheduleMemory};
@@ -118,7 +119,7 @@ struct Daemon {
     /// The trigger of the last pass.
     trigger: Trigger,
     node_reports: NodeReports,
-    backoff: Backoff,
+    retries: Retries,
     retry: Option<(Instant, Timestamp)>,
     last: Option<PassSummary>,
     read_only: ReadOnlyDirs,
@@ -176,7 +177,7 @@ impl Daemon {
             requested: None,
             trigger: Trigger::Other,
             node_reports: NodeReports::default(),
-            backoff: Backoff::default(),
+            retries: Retries::default(),
             retry: None,
             last: None,
             watchdog: notify.watchdog_interval().map(|interval| Instant::now() + interval),
@@ -249,7 +250,7 @@ impl Daemon {
             return;
         }
         let files = changed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        if self.backoff.failures() > 0 && self.retry.is_some() {
+        if self.retries.failures() > 0 && self.retry.is_some() {
             tracing::info!("{files} changed; the next attempt, after the failed one, checks it");
         } else {
             self.request_pass(PassCause::new(format!("{files} changed"), Trigger::Other));
@@ -341,7 +342,7 @@ impl Daemon {
     /// daemon. A restart by systemd helps, once: the next start finds the directory open, or
     /// records it as read-only.
     fn needs_restart(&self) -> bool {
-        let replaced = if self.backoff.failures() > 0 {
+        let replaced = if self.retries.failures() > 0 {
             self.read_only.find_new(&self.node.root, &original_files(&self.node))
         } else {
             None
@@ -361,14 +362,12 @@ impl Daemon {
     /// next scheduled pass finds it.
     fn plan_retry(&mut self, last: &PassSummary, report: Option<&Report>) {
         let failed = report.is_none_or(Report::failed);
-        let wait = if failed {
-            let wait = self.backoff.next_wait(random_jitter());
+        let waits_for_peers = report.is_some_and(Report::waits_for_peers);
+        let recheck = report.and_then(|report| recheck_delay(report, self.options.clock.now()));
+        let wait = self.retries.next_wait(failed, waits_for_peers, recheck, random_jitter());
+        if let Some(wait) = wait.filter(|_| failed) {
             self.runner.reporter.report_retry(&last.why, wait);
-            Some(wait)
-        } else {
-            self.backoff.reset();
-            report.and_then(|report| recheck_delay(report, self.options.clock.now()))
-        };
+        }
         self.retry = wait.map(|wait| (Instant::now() + wait, self.options.clock.now().plus(wait)));
     }
 

@@ -26,7 +26,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-pub(super) use client::{AnyCertificate, authorities, config};
+pub(super) use client::{AnyCertificate, authorities, authorities_despite_expiry, config};
 pub(super) use endpoint::Endpoint;
 pub use error::{ProbeError, Stage};
 pub use identity::{ClientIdentity, IdentityError};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BootId, CredentialName, Digest, ServiceName, Timestamp, Uptime};
+use super::{BootId, CredentialName, Digest, Membership, ServiceName, Timestamp, Uptime};
 
 /// What is remembered of services and of the contents that they should work with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,8 @@ pub struct ServiceMemory {
     pub etcd_members: Option<usize>,
     /// How many of them come before this node's, by their ids.
     pub etcd_rank: usize,
+    /// This node's member of etcd among the others, by its own last list of them.
+    pub membership: Option<Membership>,
     /// How many API servers other nodes had when they were last listed.
     pub other_api_servers: usize,
     /// Since when the Lease for restarts could not be had while one was needed.

@@ -14,6 +14,7 @@ mod freshness;
 mod judgement;
 mod key;
 mod lease;
+mod membership;
 mod memory;
 mod names;
 mod neighbours;
@@ -48,6 +49,10 @@ pub use judgement::{
 };
 pub use key::{InvalidKeyChoice, KeyChoice};
 pub use lease::LeaseState;
+pub use membership::{
+    EtcdPeer, InvalidPeerUrl, MemberId, Membership, MembershipFinding, MembershipInquiry,
+    MembershipVerdict, PeerAnswer, PeerUrl,
+};
 pub use memory::{Appeared, Earlier, NotedConnections, Replaced, Restarted, ServiceMemory, Told};
 pub use names::{AuthorityName, CredentialName, InvalidName, ServiceName, SinkName};
 pub use neighbours::{EtcdMembers, Neighbours, Voter};

@@ -1,7 +1,9 @@
 //! What is known of the peers of a service on other nodes.
 
+use super::Membership;
+
 /// The peers that carry on while a service of this node is restarted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Neighbours {
     /// etcd's members.
     Members(EtcdMembers),
@@ -15,7 +17,7 @@ pub enum Neighbours {
 }
 
 /// The members of etcd that vote. A learner does not: etcd's quorum is counted without it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EtcdMembers {
     /// How many there are, this node's included where it votes.
     pub voters: usize,
@@ -25,6 +27,8 @@ pub struct EtcdMembers {
     pub own: Option<Voter>,
     /// How many of the others are healthy.
     pub healthy_others: usize,
+    /// This node's member among the others; `None` where its id is no number.
+    pub membership: Option<Membership>,
 }
 
 /// This node's member, which votes.

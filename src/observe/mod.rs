@@ -32,6 +32,8 @@ pub use fingerprints::{fingerprints, node_role};
 pub use kubelet::is_node_name;
 pub use node::{Config, ConfigFile, Node, NodeError, Platform, USUAL_CONFIG, host_name};
 pub use renewers::other_renewers;
-pub use services::{ServicesSeen, leader_lease, neighbours, one as service, services};
+pub use services::{
+    PeerAccess, ServicesSeen, ask_peers, leader_lease, neighbours, one as service, services,
+};
 pub use trust::kubeconfig_trust;
 pub use wanted::wanted_names;

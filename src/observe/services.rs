@@ -29,7 +29,7 @@ use crate::drivers::processes::PidFile;
 use crate::model::{Consumer, Health, Holding, Presence, Service, ServiceFacts, ServiceKind, Use};
 use crate::sys::Clock;
 use look::{Observer, RunningService};
-pub use neighbours::{leader_lease, neighbours};
+pub use neighbours::{PeerAccess, ask_peers, leader_lease, neighbours};
 pub(super) use runtime::socket as runtime_socket;
 use together::{run_blocking, run_concurrently};
 

@@ -6,7 +6,7 @@
 use super::PassError;
 use crate::act::refresh::RefreshOutcome;
 use crate::act::{CopyError, Renewed};
-use crate::model::{AuthorityName, CredentialName, Deferral, ServiceName};
+use crate::model::{AuthorityName, CredentialName, Deferral, MembershipFinding, ServiceName};
 
 /// Receives the events of a pass.
 pub type Emit<'e> = &'e (dyn Fn(&Event<'_>) + Sync);
@@ -50,6 +50,8 @@ pub enum Event<'e> {
         /// Why.
         error: &'e CopyError,
     },
+    /// etcd's other members were asked whether this node belongs to the cluster.
+    MembershipFound(&'e MembershipFinding),
     /// A credential is due, and waits.
     Deferred {
         /// The credential.

@@ -4,7 +4,9 @@ use super::error::PassError;
 use super::services::ServicesReport;
 use super::survey::Survey;
 use crate::act::{Copied, Renewed};
-use crate::model::{AbsolutePath, Constraints, CredentialName, Deferral};
+use crate::model::{
+    AbsolutePath, Constraints, CredentialName, Deferral, MembershipFinding, MembershipVerdict,
+};
 use crate::plan::Plan;
 use crate::store::Recovered;
 
@@ -26,6 +28,8 @@ pub struct Report {
     pub deferred: Vec<Deferral>,
     /// What was thought of the clock, and the reasons to wait.
     pub constraints: Constraints,
+    /// What etcd's other members say of this node's membership, where that was in question.
+    pub membership: Option<MembershipFinding>,
     /// What became of the services that use the credentials.
     pub services: ServicesReport,
     /// What became of each step that issues something, in the order of the plan; then of what was
@@ -53,6 +57,13 @@ impl Report {
         self.copies
             .iter()
             .filter_map(|(name, result)| Some((name.clone(), result.as_ref().err()?.to_string())))
+    }
+
+    /// Whether etcd's other members were asked in vain, so that an operator's word is waited for.
+    #[must_use]
+    pub fn waits_for_peers(&self) -> bool {
+        let finding = self.membership.as_ref();
+        finding.is_some_and(|finding| finding.verdict != MembershipVerdict::Belongs)
     }
 
     /// Whether something that was to be done went wrong.

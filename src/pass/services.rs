@@ -319,8 +319,9 @@ fn waits_for_members(node: &Node, found: &Services, memory: &ServiceMemory) -> O
     (waits && members > 1).then(|| {
         format!(
             "etcd runs and is not healthy: it works again when more than half of its {members} \
-             members do; on a control-plane node that was off for long run kubecertd renew \
-             --include-long-expired, too"
+             members do; where all of them were off for long, run kubecertd renew \
+             --include-long-expired on at least half of the control-plane nodes, and the others \
+             follow by themselves within a quarter of an hour"
         )
     })
 }

@@ -340,6 +340,9 @@ pub(super) fn note_neighbours(found: &Neighbours, memory: &mut ServiceMemory) {
         Neighbours::Members(members) => {
             memory.etcd_members = Some(members.voters);
             memory.etcd_rank = members.rank;
+            if members.membership.is_some() {
+                memory.membership.clone_from(&members.membership);
+            }
         }
         Neighbours::Servers { others, .. } => memory.other_api_servers = *others,
     }

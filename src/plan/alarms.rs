@@ -24,11 +24,26 @@ use super::names::with_names;
 use crate::model::{
     Action, Alarm, AlarmKind, AlarmMemory, AuthorityCondition, AuthorityFacts, AuthorityJudgement,
     AuthorityState, Awaited, ClockTrust, Condition, CredentialName, Deferral, LongHold,
-    OtherRenewer, Renewal, RootAbove, Timestamp, UnclearManifest, days,
+    MembershipVerdict, OtherRenewer, Renewal, RootAbove, Timestamp, UnclearManifest, days,
 };
 
 /// How long a renewal may be deferred, or how near it may come to being urgent, before an alarm.
 const DEFERRAL_LIMIT: Duration = days(1);
+
+/// What to do where nothing proves that the node belongs to its cluster.
+const NOT_KNOWN: &str = "Where another control-plane node works, check there whether this one \
+    still belongs to the cluster (kubectl get nodes; etcdctl member list): if so, run kubecertd \
+    renew --include-long-expired here; if not, kubeadm reset. Where none works, because all of \
+    them were off, run kubecertd renew --include-long-expired on at least half of them: the \
+    others follow by themselves within a quarter of an hour, and etcd works again when more than \
+    half of its members do.";
+
+/// What to do where another member says that the node does not belong to it.
+const IN_DOUBT: &str = "Check on another control-plane node whether this one still belongs to the \
+    cluster (kubectl get nodes; etcdctl member list). If it was removed, run kubeadm reset here, \
+    and kubeadm join if it is to be added again. If it was restored on other hardware, switch \
+    this machine off. Only if it still belongs to the cluster, run kubecertd renew \
+    --include-long-expired here.";
 
 /// The alarms that are true now. The memory includes the pass already.
 #[must_use]
@@ -295,17 +310,21 @@ fn long_expired(situation: &AlarmSituation<'_>, seen: &AlarmInputs<'_>) -> Optio
     let waiting: Vec<_> =
         seen.deferred.iter().filter(|deferred| deferred.awaits == Awaited::Word).collect();
     let reason = waiting.first()?.reason.clone();
+    let reason = match seen.membership {
+        Some(finding) => format!("{reason}; {}", finding.text),
+        None => reason,
+    };
+    let repair = match seen.membership.map(|finding| finding.verdict) {
+        Some(MembershipVerdict::Doubted) => IN_DOUBT,
+        Some(MembershipVerdict::Belongs | MembershipVerdict::Unknown) | None => NOT_KNOWN,
+    };
     Some(situation.on_host(
         AlarmKind::LongExpired,
         waiting.iter().map(|deferred| deferred.credential.to_string()).collect(),
         "On this control-plane node of several, credentials that expired more than 30 days ago \
          are renewed only on request.",
         reason,
-        "Where another control-plane node works, check there whether this one still belongs to \
-         the cluster (kubectl get nodes; etcdctl member list): if so, run kubecertd renew \
-         --include-long-expired here; if not, kubeadm reset. Where none works, because all of them \
-         were off, run kubecertd renew --include-long-expired on each: etcd works again when more \
-         than half of its members do.",
+        repair,
     ))
 }
 

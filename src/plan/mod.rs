@@ -12,6 +12,7 @@ mod finding;
 mod first_request;
 mod freshness;
 mod judge;
+mod membership;
 mod memory;
 mod names;
 mod neighbours;
@@ -44,6 +45,7 @@ pub use judge::{
     Basis, action, judge, judge_authority, judge_trust, key_note, kubelet_action, not_known,
     policy_for,
 };
+pub use membership::judge_membership;
 pub use memory::{
     Content, Moment, forget_restarted, note_connections, note_contents, note_out_of_sight,
     note_reloaded, note_replaced, note_restarted,

@@ -45,7 +45,7 @@ pub fn may_stop(found: &Result<Neighbours, String>, etcd_members: usize) -> MayS
 }
 
 fn may_stop_member(members: &EtcdMembers) -> MayStop {
-    let EtcdMembers { voters, own, healthy_others, .. } = *members;
+    let &EtcdMembers { voters, own, healthy_others, .. } = members;
     // A learner, or a member that was removed, is no part of the quorum.
     let Some(own) = own else { return MayStop::Yes };
     let quorum = quorum(voters);
@@ -73,7 +73,7 @@ mod tests {
 
     fn members(voters: usize, own: Option<bool>, healthy_others: usize) -> MayStop {
         let own = own.map(|healthy| Voter { healthy });
-        let found = EtcdMembers { voters, rank: 0, own, healthy_others };
+        let found = EtcdMembers { voters, rank: 0, own, healthy_others, membership: None };
         may_stop(&Ok(Neighbours::Members(found)), 1)
     }
 

@@ -70,7 +70,7 @@ impl World {
     fn peers(&self, now: Duration) -> TurnAnswer {
         let healthy_others = (self.healthy_others)(now.as_secs());
         let own = Some(Voter { healthy: healthy_others > 0 });
-        let members = EtcdMembers { voters: 3, rank: 1, own, healthy_others };
+        let members = EtcdMembers { voters: 3, rank: 1, own, healthy_others, membership: None };
         TurnAnswer::Peers(Ok(Neighbours::Members(members)))
     }
 }

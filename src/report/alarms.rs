@@ -8,7 +8,7 @@ use crate::act::RenewError;
 use crate::act::refresh::{RefreshError, RefreshOutcome};
 use crate::model::{
     AbsolutePath, Alarm, AlarmEvent, AlarmMemory, ClockTrust, Constraints, CredentialName,
-    Deferral, ServiceName, Timestamp,
+    Deferral, MembershipFinding, ServiceName, Timestamp,
 };
 use crate::observe::{Node, host_name, other_renewers};
 use crate::pass::{PassError, Preview, Report, ServicesReport, Survey, policy};
@@ -58,7 +58,8 @@ pub fn update_after_pass(
     }
     let (host, renewers, policy) =
         (host_name(&node.root), other_renewers(&node.root), policy(node));
-    let Findings { survey, deferred, constraints, not_trusted, trouble } = Findings::of(pass);
+    let Findings { survey, deferred, constraints, membership, not_trusted, trouble } =
+        Findings::of(pass);
     let limits = &node.settings.alarms;
     let not_copied = not_copied(pass);
     let seen = AlarmInputs {
@@ -66,6 +67,7 @@ pub fn update_after_pass(
         credentials: &survey.credentials,
         only: &request.only,
         deferred,
+        membership,
         holds: &constraints.reasons,
         trust: &survey.trust,
         lacking: &survey.lacking,
@@ -180,6 +182,7 @@ struct Findings<'p> {
     survey: &'p Survey,
     deferred: &'p [Deferral],
     constraints: &'p Constraints,
+    membership: Option<&'p MembershipFinding>,
     not_trusted: Option<&'p [String]>,
     trouble: Option<String>,
 }
@@ -191,6 +194,7 @@ impl<'p> Findings<'p> {
                 survey: report.at_end(),
                 deferred: &report.deferred,
                 constraints: &report.constraints,
+                membership: report.membership.as_ref(),
                 not_trusted: Some(&report.not_trusted),
                 trouble: None,
             },
@@ -198,6 +202,7 @@ impl<'p> Findings<'p> {
                 survey: &preview.survey,
                 deferred: &preview.deferred,
                 constraints: &preview.constraints,
+                membership: preview.membership.as_ref(),
                 not_trusted: None,
                 trouble: Some(error.to_string()),
             },

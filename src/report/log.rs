@@ -11,8 +11,8 @@ use super::{Line, Message, PassId, PassSummary};
 use crate::act::Renewed;
 use crate::act::refresh::{RefreshOutcome, Refreshed};
 use crate::model::{
-    Alarm, AlarmEvent, AuthorityName, Awaited, CredentialName, Deferral, ServiceName, Severity,
-    Timestamp,
+    Alarm, AlarmEvent, AuthorityName, Awaited, CredentialName, Deferral, MembershipFinding,
+    MembershipVerdict, ServiceName, Severity, Timestamp,
 };
 use crate::pass::{Event, PassError, Report, Subject};
 
@@ -25,6 +25,7 @@ enum Topic {
     Pass,
     Credential(CredentialName),
     Service(ServiceName),
+    Membership,
     Finding(String),
 }
 
@@ -34,6 +35,7 @@ impl fmt::Display for Topic {
             Self::Pass => f.write_str("pass"),
             Self::Credential(name) => name.fmt(f),
             Self::Service(name) => name.fmt(f),
+            Self::Membership => f.write_str("the membership of this node in etcd"),
             Self::Finding(finding) => f.write_str(finding),
         }
     }
@@ -109,6 +111,10 @@ impl PassEvents {
             }
             Event::NotCopied { subject, error } => {
                 self.log_failure(subject, Line::error(Message::NotRenewed), &error.to_string());
+            }
+            Event::MembershipFound(finding) => {
+                let line = membership_line(finding).pass(self.pass);
+                self.log_state(Topic::Membership, &finding.text, &line);
             }
             Event::Deferred { subject, deferred } => {
                 let line = deferral_line(deferred, self.began)
@@ -226,6 +232,12 @@ impl PassWriter<'_> {
                 failure_text(name, reason),
             );
         }
+        let membership = self.report.and_then(|report| report.membership.as_ref());
+        // A node that belongs to its cluster waits for nothing more.
+        let in_doubt = |one: &&MembershipFinding| one.verdict != MembershipVerdict::Belongs;
+        if let Some(finding) = membership.filter(in_doubt) {
+            add(membership_line(finding), Topic::Membership, &finding.text, finding.text.clone());
+        }
         for deferred in self.report.map(|report| report.deferred.as_slice()).unwrap_or_default() {
             let name = &deferred.credential;
             add(
@@ -256,7 +268,7 @@ impl PassWriter<'_> {
 
     fn about(&self, line: Line, topic: &Topic) -> Line {
         match topic {
-            Topic::Pass | Topic::Finding(_) => line.pass(self.id),
+            Topic::Pass | Topic::Membership | Topic::Finding(_) => line.pass(self.id),
             Topic::Credential(name) => self.credential(line, name),
             Topic::Service(name) => line.pass(self.id).service(name),
         }
@@ -293,6 +305,13 @@ fn waiting_text(service: &ServiceName, reason: impl fmt::Display) -> String {
 
 fn deferral_text(deferred: &Deferral) -> String {
     format!("{}: deferred: {deferred}", deferred.credential)
+}
+
+fn membership_line(finding: &MembershipFinding) -> Line {
+    match finding.verdict {
+        MembershipVerdict::Belongs => Line::info(Message::Note),
+        MembershipVerdict::Doubted | MembershipVerdict::Unknown => Line::warn(Message::Note),
+    }
 }
 
 fn failure_message(error: &PassError) -> Message {

@@ -31,9 +31,21 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Appeared, BootId, CredentialName, Earlier, NotedConnections, Restarted, ServiceName,
-        Timestamp, Told, Uptime,
+        Appeared, BootId, CredentialName, Earlier, EtcdPeer, MemberId, Membership,
+        NotedConnections, Restarted, ServiceName, Timestamp, Told, Uptime,
     };
+
+    fn membership() -> Membership {
+        let urls = |text: &str| vec![text.parse().unwrap()];
+        Membership {
+            id: MemberId::new(u64::MAX),
+            urls: urls("https://10.0.0.1:2380"),
+            others: vec![
+                EtcdPeer { urls: urls("https://[fd00::2]:2380") },
+                EtcdPeer { urls: Vec::new() },
+            ],
+        }
+    }
 
     fn memory() -> ServiceMemory {
         let boot = BootId("6bc0a1f2".to_owned());
@@ -73,6 +85,7 @@ mod tests {
             told,
             etcd_members: Some(3),
             etcd_rank: 1,
+            membership: Some(membership()),
             other_api_servers: 2,
             without_lease: Some(at_first),
             first_requests: BTreeMap::from([(credential.clone(), fingerprint.clone())]),
@@ -99,5 +112,43 @@ mod tests {
             read_service_memory(&root, &state),
             (ServiceMemory::default(), Some(note.to_owned()))
         );
+    }
+    /// The text of the file, and what is read of it.
+    fn read(text: &str) -> (ServiceMemory, Option<String>) {
+        let disk = tempfile::tempdir().unwrap();
+        let root = Root::open(disk.path()).unwrap();
+        let state = AbsolutePath::constant("/var/lib/kubecertd");
+        write_service_memory(&root, &state, &memory()).unwrap();
+        std::fs::write(disk.path().join("var/lib/kubecertd/services.json"), text).unwrap();
+        read_service_memory(&root, &state)
+    }
+
+    #[test]
+    fn file_from_before_the_membership_was_noted_is_read() {
+        let (memory, note) = read("{\"format\": 1, \"etcd_members\": 3, \"etcd_rank\": 2}");
+        assert_eq!((memory.etcd_members, memory.membership, note), (Some(3), None, None));
+    }
+
+    #[test]
+    fn membership_with_invalid_id_or_url_is_not_read() {
+        let with = |id: &str, url: &str| {
+            format!(
+                "{{\"format\": 1, \"membership\": {{\"id\": {id}, \"urls\": [], \"others\": \
+                 [{{\"urls\": [\"{url}\"]}}]}}}}"
+            )
+        };
+        let valid = "https://10.0.0.2:2380";
+        assert!(read(&with("7", valid)).0.membership.is_some());
+        for text in [
+            with("-1", valid),
+            with("18446744073709551616", valid),
+            with("\"7\"", valid),
+            with("7", "http://10.0.0.2:2380"),
+            with("7", "https://10.0.0.2:2380/../x"),
+        ] {
+            let (memory, note) = read(&text);
+            assert_eq!(memory, ServiceMemory::default(), "{text}");
+            assert!(note.is_some_and(|note| note.contains("the history of services is lost")));
+        }
     }
 }

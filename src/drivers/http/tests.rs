@@ -171,6 +171,50 @@ async fn server_is_trusted_by_its_authority_and_name() {
         .await;
 }
 
+#[tokio::test(flavor = "current_thread")]
+async fn expired_server_is_trusted_only_despite_its_expiry() {
+    let (authority, other) = (Authority::new("one"), Authority::new("another"));
+    LocalSet::new()
+        .run_until(async {
+            for version in VERSIONS {
+                let at = async |pair: &Pair| {
+                    format!("https://{}/", serve(server(pair, version, None), OK).await)
+                };
+                let all = vec![other.certificate(), authority.certificate()];
+                let (strict, lenient) =
+                    (Trust::Authorities(all.clone()), Trust::AuthoritiesDespiteExpiry(all));
+                let expired = at(&authority.pair_until(2001)).await;
+                assert_eq!(get(&expired, &lenient, None, LIMIT).await.unwrap(), ok());
+                let valid = at(&authority.pair()).await;
+                assert_eq!(get(&valid, &lenient, None, LIMIT).await.unwrap(), ok());
+                let stranger = Trust::AuthoritiesDespiteExpiry(vec![other.certificate()]);
+                let cases = [
+                    ("expired", &expired, &strict),
+                    ("foreign CA", &expired, &stranger),
+                    ("other name", &at(&authority.pair_for(&["elsewhere"], 2001)).await, &lenient),
+                    ("other usage", &at(&authority.client_until(2001)).await, &lenient),
+                    ("not valid yet", &at(&authority.pair_from_3000()).await, &lenient),
+                ];
+                for (case, url, trust) in cases {
+                    let result = get(url, trust, None, LIMIT).await;
+                    assert!(
+                        matches!(result, Err(HttpError::Connection(ProbeError::NotAccepted(_)))),
+                        "{case}: {result:?}"
+                    );
+                }
+                let (shown, other_key) = (authority.pair_until(2001), authority.pair());
+                let without_key = server_without_check(&shown, &other_key, version);
+                let url = format!("https://{}/", serve(without_key, OK).await);
+                let result = get(&url, &lenient, None, LIMIT).await;
+                assert!(result.is_err(), "it does not have the key: {result:?}");
+            }
+            let none = Trust::AuthoritiesDespiteExpiry(Vec::new());
+            let result = get("https://127.0.0.1:1/", &none, None, LIMIT).await;
+            assert!(matches!(result, Err(HttpError::Authorities(_))), "{result:?}");
+        })
+        .await;
+}
+
 /// Returns the response of a server that knows `clients` to this identity.
 async fn shown(
     version: &'static SupportedProtocolVersion,

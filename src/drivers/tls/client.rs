@@ -1,6 +1,7 @@
-//! The two server certificate verifiers, and the configuration of a client.
+//! The server certificate verifiers, and the configuration of a client.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientConfig, Resumption, VerifierBuilderError, WebPkiServerVerifier};
@@ -48,6 +49,62 @@ pub fn authorities(
         authorities.iter().map(|authority| CertificateDer::from(authority.der())),
     );
     Ok(WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build()?)
+}
+
+/// Accepts the same, and servers whose certificate was acceptable until it expired.
+pub fn authorities_despite_expiry(
+    list: &[Certificate],
+) -> Result<Arc<dyn ServerCertVerifier>, VerifierBuilderError> {
+    Ok(Arc::new(DespiteExpiry { strict: authorities(list)? }))
+}
+
+/// Verifies a certificate that has expired as it would have been in the last second of its
+/// validity, and any other one by the machine's clock.
+#[derive(Debug)]
+struct DespiteExpiry {
+    strict: Arc<dyn ServerCertVerifier>,
+}
+
+impl ServerCertVerifier for DespiteExpiry {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        // One that can't be read is refused by the strict verifier.
+        let expiry = Certificate::from_der(end_entity)
+            .ok()
+            .and_then(|certificate| u64::try_from(certificate.not_after.seconds()).ok());
+        let at = expiry.map_or(now, |expiry| {
+            UnixTime::since_unix_epoch(Duration::from_secs(expiry.min(now.as_secs())))
+        });
+        self.strict.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, at)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.strict.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.strict.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.strict.supported_verify_schemes()
+    }
 }
 
 /// Accepts every certificate, and keeps it once the server has proven to have its key.

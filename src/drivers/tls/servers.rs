@@ -1,11 +1,13 @@
 //! TLS servers for the tests of this module and of [`super::super::http`]: on the loopback, in this
 //! process, stopped with the test.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, date_time_ymd,
 };
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -57,11 +59,32 @@ impl Authority {
     }
 
     pub fn pair_for(&self, names: &[&str], year: i32) -> Pair {
+        self.pair_with(names, 1990..=year, Vec::new())
+    }
+
+    /// Returns a pair that is not valid yet.
+    pub fn pair_from_3000(&self) -> Pair {
+        self.pair_with(&["localhost", "127.0.0.1"], 3000..=4000, Vec::new())
+    }
+
+    /// Returns a pair of clients alone.
+    pub fn client_until(&self, year: i32) -> Pair {
+        let usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.pair_with(&["localhost", "127.0.0.1"], 1990..=year, usages)
+    }
+
+    fn pair_with(
+        &self,
+        names: &[&str],
+        years: RangeInclusive<i32>,
+        usages: Vec<ExtendedKeyUsagePurpose>,
+    ) -> Pair {
         let mut params =
             CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
                 .unwrap();
-        params.not_before = date_time_ymd(1990, 1, 1);
-        params.not_after = date_time_ymd(year, 12, 31);
+        params.not_before = date_time_ymd(*years.start(), 1, 1);
+        params.not_after = date_time_ymd(*years.end(), 12, 31);
+        params.extended_key_usages = usages;
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Pair {
@@ -135,6 +158,25 @@ pub async fn serve(config: Arc<ServerConfig>, answer: &'static [u8]) -> String {
         let Ok(mut stream) = TlsAcceptor::from(config.clone()).accept(stream).await else { return };
         if read_request(&mut stream).await {
             let _ = stream.write_all(answer).await;
+            let _ = stream.shutdown().await;
+        }
+    })
+    .await
+}
+
+/// Serves TLS, and answers a request that begins like this with the text, and no other one;
+/// returns `host:port`.
+pub async fn answer_with(
+    config: Arc<ServerConfig>,
+    request: &'static str,
+    answer: String,
+) -> String {
+    accept(async move |stream| {
+        let Ok(mut stream) = TlsAcceptor::from(config.clone()).accept(stream).await else { return };
+        let mut got = vec![0; 8_192];
+        let length = stream.read(&mut got).await.unwrap_or(0);
+        if got[..length].starts_with(request.as_bytes()) {
+            let _ = stream.write_all(answer.as_bytes()).await;
             let _ = stream.shutdown().await;
         }
     })

@@ -6,9 +6,12 @@
 
 mod answer;
 mod members;
+mod peers;
 mod servers;
 #[cfg(test)]
 mod tests;
+
+pub use peers::{PeerAccess, ask_peers};
 
 use super::Node;
 use crate::model::{Essential, Neighbours, Service};

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::model::{
     Alarm, AlarmKind, AuthorityFacts, AuthorityJudgement, ClockTrust, CredentialName, Deferral,
-    DeferralReason, OtherRenewer, Policy, Timestamp, TrustFacts, TrustJudgement, UnclearManifest,
+    DeferralReason, MembershipFinding, OtherRenewer, Policy, Timestamp, TrustFacts, TrustJudgement,
+    UnclearManifest,
 };
 use crate::plan::Judged;
 
@@ -72,6 +73,8 @@ pub struct AlarmInputs<'s> {
     pub only: &'s BTreeSet<CredentialName>,
     /// What was due and is deferred.
     pub deferred: &'s [Deferral],
+    /// What etcd's other members say of this node's membership, where that was in question.
+    pub membership: Option<&'s MembershipFinding>,
     /// The reasons to defer.
     pub holds: &'s [DeferralReason],
     /// The CA certificates of the kubeconfigs, judged.

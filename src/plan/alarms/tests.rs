@@ -80,6 +80,7 @@ struct Case {
     credentials: Vec<Judged>,
     only: BTreeSet<CredentialName>,
     deferred: Vec<Deferral>,
+    membership: Option<MembershipFinding>,
     holds: Vec<DeferralReason>,
     clock_trust: ClockTrust,
     lacking: BTreeMap<CredentialName, Vec<String>>,
@@ -98,6 +99,7 @@ impl Case {
             credentials: vec![ends_in("apiserver", 364, nothing)],
             only: BTreeSet::new(),
             deferred: Vec::new(),
+            membership: None,
             holds: Vec::new(),
             clock_trust: ClockTrust::Trusted,
             lacking: BTreeMap::new(),
@@ -126,6 +128,7 @@ impl Case {
             credentials: &self.credentials,
             only: &self.only,
             deferred: &self.deferred,
+            membership: self.membership.as_ref(),
             holds: &self.holds,
             lacking: &self.lacking,
             renewers: &self.renewers,
@@ -389,6 +392,37 @@ fn deferred_renewal_is_alarmed_a_day_before_urgent() {
     };
     assert_eq!(case(7).raised(), [""; 0], "that is what a hold is for");
     assert_eq!(case(1).raised(), ["held-too-long host=cp1"]);
+}
+
+#[test]
+fn long_expired_is_alarmed_with_what_the_other_members_say() {
+    let alarm = |verdict: Option<MembershipVerdict>| {
+        let text = "1 of the other 2 members of etcd lists this node's member".to_owned();
+        let case = Case {
+            deferred: vec![Deferral { awaits: Awaited::Word, ..deferred(None) }],
+            membership: verdict.map(|verdict| MembershipFinding { verdict, text }),
+            ..Case::with(vec![ends_in("apiserver", -40, nothing)])
+        };
+        let alarms = case.assessment().alarms;
+        alarms.into_iter().find(|alarm| alarm.kind == AlarmKind::LongExpired).unwrap()
+    };
+    let not_asked = alarm(None);
+    assert_eq!(not_asked.reason, "a good reason");
+    assert!(not_asked.repair.contains("on at least half of them"), "{}", not_asked.repair);
+    let unknown = alarm(Some(MembershipVerdict::Unknown));
+    assert_eq!(
+        unknown.reason,
+        "a good reason; 1 of the other 2 members of etcd lists this node's member"
+    );
+    assert_eq!(unknown.repair, not_asked.repair);
+    let doubted = alarm(Some(MembershipVerdict::Doubted));
+    assert_eq!(doubted.reason, unknown.reason);
+    assert!(
+        doubted.repair.contains("If it was removed, run kubeadm reset here")
+            && !doubted.repair.contains("half of them"),
+        "{}",
+        doubted.repair
+    );
 }
 
 #[test]

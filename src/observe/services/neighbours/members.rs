@@ -6,7 +6,9 @@ use super::answer::{REQUEST_TIMEOUT, count, parse_response};
 use crate::credentials::{Loaded, identity_of, load};
 use crate::drivers::http::{Call, Trust, call, get};
 use crate::drivers::tls::ClientIdentity;
-use crate::model::{Credential, Essential, EtcdMembers, TrialAt, Voter};
+use crate::model::{
+    Credential, Essential, EtcdMembers, EtcdPeer, MemberId, Membership, PeerUrl, TrialAt, Voter,
+};
 use crate::observe::Node;
 use crate::observe::services::together::run_concurrently;
 
@@ -28,6 +30,8 @@ struct Header {
 struct Member {
     #[serde(rename = "ID")]
     id: String,
+    #[serde(rename = "peerURLs", default)]
+    peer_urls: Vec<String>,
     #[serde(rename = "clientURLs", default)]
     client_urls: Vec<String>,
     #[serde(rename = "isLearner", default)]
@@ -46,9 +50,10 @@ pub(super) async fn members(node: &Node) -> Result<EtcdMembers, String> {
     let asked = Call { url: &url, json: Some("{}"), ..Call::default() };
     let answer = call(asked, &Trust::AnyCertificate, Some(&identity), REQUEST_TIMEOUT).await;
     let list: MemberList = parse_response(&url, answer.map_err(|e| format!("{url}: {e}"))?)?;
+    let own_id = list.header.member_id;
+    let membership = membership(&own_id, &list.members);
     let voters: Vec<Member> = list.members.into_iter().filter(|one| !one.is_learner).collect();
     let all = voters.len();
-    let own_id = list.header.member_id;
     let rank = voters.iter().filter(|one| number(&one.id) < number(&own_id)).count();
     let (own_ones, others): (Vec<Member>, Vec<Member>) =
         voters.into_iter().partition(|one| one.id == own_id);
@@ -58,7 +63,23 @@ pub(super) async fn members(node: &Node) -> Result<EtcdMembers, String> {
     let healthy = run_concurrently(asked.map(|urls| is_healthy(urls, identity.clone()))).await;
     let (own, others) = healthy.split_at(own_ones.len().min(1));
     let own = own.first().map(|healthy| Voter { healthy: *healthy == Some(true) });
-    Ok(EtcdMembers { voters: all, rank, own, healthy_others: count(others) })
+    Ok(EtcdMembers { voters: all, rank, own, healthy_others: count(others), membership })
+}
+
+/// The member with this id among those that vote.
+fn membership(own_id: &str, members: &[Member]) -> Option<Membership> {
+    let urls = |one: &Member| peer_urls(&one.peer_urls);
+    let others = members.iter().filter(|one| !one.is_learner && one.id != own_id);
+    Some(Membership {
+        id: MemberId::new(number(own_id)?),
+        urls: members.iter().find(|one| one.id == own_id).map(urls).unwrap_or_default(),
+        others: others.map(|one| EtcdPeer { urls: urls(one) }).collect(),
+    })
+}
+
+/// The URLs of a member at which it can be asked over TLS.
+pub(super) fn peer_urls(listed: &[String]) -> Vec<PeerUrl> {
+    listed.iter().filter_map(|url| url.parse().ok()).collect()
 }
 
 fn number(id: &str) -> Option<u64> {

@@ -9,12 +9,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::LocalSet;
 use tokio_rustls::TlsAcceptor;
 
+mod peers;
+
 use super::servers::is_ready;
 use super::*;
 use crate::common::trees::copy;
 use crate::drivers::http::{Trust, https_url};
 use crate::drivers::tls::servers::{Authority, VERSIONS, accept, server as tls_server};
-use crate::model::{EtcdMembers, Voter};
+use crate::model::{EtcdMembers, EtcdPeer, MemberId, Membership, Voter};
 use crate::observe::Config;
 use crate::sys::Root;
 
@@ -74,6 +76,11 @@ fn node(etcd: &str, api: &str, authority: &Authority) -> (tempfile::TempDir, Nod
     }
     let node = Node::open(Root::open(dir.path()).unwrap(), &Config::Usual).unwrap();
     (dir, node)
+}
+
+/// The member of etcd whose peers reach it at this address.
+fn peer_at(address: &str) -> EtcdPeer {
+    EtcdPeer { urls: vec![format!("https://{address}").parse().unwrap()] }
 }
 
 async fn member(authority: &Authority, status: u16) -> String {
@@ -145,7 +152,12 @@ async fn etcd_members_are_listed_by_etcd_and_each_is_probed() {
                     voters: 4,
                     rank: 3,
                     own: Some(Voter { healthy: true }),
-                    healthy_others: 1
+                    healthy_others: 1,
+                    membership: Some(Membership {
+                        id: MemberId::new(7),
+                        urls: vec!["https://192.0.2.7:2379".parse().unwrap()],
+                        others: members[..3].iter().map(|one| peer_at(&one[2..])).collect(),
+                    }),
                 },
                 "the own member is not one of the others, though its address is another one"
             );
@@ -161,18 +173,30 @@ async fn learners_and_removed_members_are_no_voters() {
             let well = member(&authority, 200).await;
             let with_learner = [format!("1 {well}"), format!("2 {well} learner"), "7 own".into()];
             let own = Some(Voter { healthy: false });
+            let found = members_of(&authority, 503, &with_learner).await;
+            let membership = found.membership.clone();
             assert_eq!(
-                members_of(&authority, 503, &with_learner).await,
-                EtcdMembers { voters: 2, rank: 1, own, healthy_others: 1 }
+                found,
+                EtcdMembers { voters: 2, rank: 1, own, healthy_others: 1, membership }
+            );
+            assert_eq!(
+                found.membership.unwrap().others,
+                [peer_at(&well)],
+                "a learner has no say in who belongs to the cluster"
             );
             for without_own in
                 [vec![format!("1 {well}"), "7 own learner".into()], vec![format!("1 {well}")]]
             {
+                let found = members_of(&authority, 200, &without_own).await;
+                let membership = found.membership.clone();
                 assert_eq!(
-                    members_of(&authority, 200, &without_own).await,
-                    EtcdMembers { voters: 1, rank: 1, own: None, healthy_others: 1 },
+                    found,
+                    EtcdMembers { voters: 1, rank: 1, own: None, healthy_others: 1, membership },
                     "{without_own:?}"
                 );
+                let Membership { id, urls, others } = found.membership.unwrap();
+                assert_eq!((id, others), (MemberId::new(7), vec![peer_at(&well)]));
+                assert_eq!(urls.is_empty(), without_own.len() == 1);
             }
         })
         .await;

@@ -1,0 +1,165 @@
+//! What the other members of etcd say of this node's member.
+//!
+//! etcd serves the list of its members at the addresses for its peers, from its own store: also
+//! without a quorum, and also with a server certificate that has expired.
+
+use serde::Deserialize;
+
+use super::answer::{REQUEST_TIMEOUT, parse_response};
+use super::members::peer_urls;
+use crate::drivers::http::{Trust, get};
+use crate::drivers::tls::ClientIdentity;
+use crate::formats::x509::Certificate;
+use crate::model::{
+    Credential, Essential, EtcdPeer, MemberId, Membership, MembershipInquiry, PeerAnswer, PeerUrl,
+};
+use crate::observe::Node;
+use crate::observe::services::together::{PANICKED, run_concurrently};
+
+/// The most addresses of a foreign list that are shown.
+const SHOWN_URLS: usize = 3;
+
+/// The most characters that are shown of each.
+const SHOWN_CHARS: usize = 60;
+
+/// A member in the list that etcd serves to its peers (`membership.Member`), in which ids are
+/// numbers of 64 bits. The form is the same from etcd 3.0 to 3.6.
+#[derive(Deserialize)]
+struct Member {
+    id: u64,
+    #[serde(rename = "peerURLs", default)]
+    peer_urls: Option<Vec<String>>,
+    #[serde(default)]
+    name: String,
+    #[serde(rename = "isLearner", default)]
+    is_learner: bool,
+}
+
+impl Member {
+    fn urls(&self) -> &[String] {
+        self.peer_urls.as_deref().unwrap_or_default()
+    }
+}
+
+/// By what etcd's members know this node, and by what this node knows them.
+#[derive(Clone, Debug)]
+pub struct PeerAccess {
+    /// An identity that they accept.
+    pub identity: ClientIdentity,
+    /// The certificates of etcd's CA.
+    pub authorities: Vec<Certificate>,
+}
+
+/// Asks the other members of etcd whether this node's member belongs to the cluster. `known` is
+/// what is remembered of them; without it, this node's own member is asked for them first.
+pub async fn ask_peers(
+    node: &Node,
+    peer: &Credential,
+    known: Option<&Membership>,
+    access: PeerAccess,
+) -> MembershipInquiry {
+    let PeerAccess { identity, authorities } = access;
+    let trust = Trust::AuthoritiesDespiteExpiry(authorities);
+    let Membership { id, urls, others } = match known {
+        Some(known) => known.clone(),
+        None => match own_membership(node, peer, &trust, &identity).await {
+            Ok(found) => found,
+            Err(reason) => {
+                return MembershipInquiry::NotPossible(format!(
+                    "the addresses of etcd's other members are not known: {reason}"
+                ));
+            }
+        },
+    };
+    // Each URL apart, so that a hanging one delays no other one of the member.
+    let asked = others.iter().enumerate().flat_map(|(at, one)| {
+        one.urls.iter().map({
+            let (own, trust, identity) = (&urls, &trust, &identity);
+            move |url| {
+                let (url, own) = (url.clone(), own.clone());
+                let (trust, identity) = (trust.clone(), identity.clone());
+                async move { (at, ask_one(&url, id, &own, &trust, &identity).await) }
+            }
+        })
+    });
+    let found = run_concurrently(asked).await;
+    let answer = |at: usize, one: &EtcdPeer| {
+        let silent = || {
+            let reason = if one.urls.is_empty() { "it can't be asked" } else { PANICKED };
+            PeerAnswer::Silent(format!("{one}: {reason}"))
+        };
+        let of_it = found.iter().flatten().filter(|(of, _)| *of == at).map(|(_, answer)| answer);
+        of_it.min_by_key(|answer| rank(answer)).cloned().unwrap_or_else(silent)
+    };
+    let answers: Vec<_> =
+        others.iter().enumerate().map(|(at, one)| (one.clone(), answer(at, one))).collect();
+    MembershipInquiry::Asked { id, answers }
+}
+
+/// Of the answers at several URLs of one member, a denial counts first, and silence last.
+fn rank(answer: &PeerAnswer) -> u8 {
+    match answer {
+        PeerAnswer::DoesNotList => 0,
+        PeerAnswer::ListsElsewhere(_) => 1,
+        PeerAnswer::Lists => 2,
+        PeerAnswer::Silent(_) => 3,
+    }
+}
+
+async fn ask_one(
+    url: &PeerUrl,
+    id: MemberId,
+    own: &[PeerUrl],
+    trust: &Trust,
+    identity: &ClientIdentity,
+) -> PeerAnswer {
+    let members = match list(&format!("{url}/members"), trust, identity).await {
+        Ok(members) => members,
+        Err(reason) => return PeerAnswer::Silent(reason),
+    };
+    let Some(listed) = members.iter().find(|one| MemberId::new(one.id) == id) else {
+        return PeerAnswer::DoesNotList;
+    };
+    let is_own = |url: &String| own.iter().any(|own| own.to_string() == *url);
+    if own.is_empty() || listed.urls().iter().any(is_own) {
+        return PeerAnswer::Lists;
+    }
+    let shown = |url: &String| url.chars().filter(|c| !c.is_control()).take(SHOWN_CHARS).collect();
+    PeerAnswer::ListsElsewhere(listed.urls().iter().take(SHOWN_URLS).map(shown).collect())
+}
+
+async fn list(url: &str, trust: &Trust, identity: &ClientIdentity) -> Result<Vec<Member>, String> {
+    let answer = get(url, trust, Some(identity), REQUEST_TIMEOUT).await;
+    parse_response(url, answer.map_err(|e| format!("{url}: {e}"))?)
+}
+
+/// The members as this node's own one lists them to its peers. It is found by its name, which etcd
+/// publishes with the list.
+async fn own_membership(
+    node: &Node,
+    peer: &Credential,
+    trust: &Trust,
+    identity: &ClientIdentity,
+) -> Result<Membership, String> {
+    let name = node.catalog.etcd_name.as_deref();
+    let name = name.ok_or("etcd's manifest does not say its name")?;
+    let services = node.catalog.services.iter();
+    let etcd = services.filter(|service| service.essential == Some(Essential::EtcdMember));
+    let mut uses = etcd.flat_map(|service| &service.uses);
+    let own = uses.find(|one| one.credential == peer.name).and_then(|one| one.served_at.as_ref());
+    let own = own.ok_or("etcd's manifest names no address for its peers")?;
+    let members = list(&format!("https://{own}/members"), trust, identity).await?;
+    let named: Vec<&Member> = members.iter().filter(|one| one.name == name).collect();
+    let [found] = named.as_slice() else {
+        return Err(format!(
+            "https://{own}/members lists {} members with the name {name:?}",
+            named.len()
+        ));
+    };
+    let others = members.iter().filter(|one| one.id != found.id && !one.is_learner);
+    Ok(Membership {
+        id: MemberId::new(found.id),
+        urls: peer_urls(found.urls()),
+        others: others.map(|one| EtcdPeer { urls: peer_urls(one.urls()) }).collect(),
+    })
+}

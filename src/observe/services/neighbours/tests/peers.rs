@@ -1,0 +1,219 @@
+//! Tests with members of etcd in this process, as they serve their peers.
+
+use std::time::{Duration, Instant};
+
+use tokio::task::LocalSet;
+
+use super::super::{PeerAccess, ask_peers};
+use super::{node, put};
+use crate::drivers::tls::servers::{Authority, Pair, VERSIONS, accept, answer_with, server};
+use crate::model::{
+    Credential, EtcdPeer, MemberId, Membership, MembershipInquiry, MembershipVerdict, PeerAnswer,
+};
+use crate::observe::Node;
+use crate::plan::judge_membership;
+
+/// An id that no floating-point number can hold.
+const OWN: u64 = u64::MAX - 1;
+const OWN_URL: &str = "https://192.0.2.7:2380";
+
+/// The list of a member that knows this node's one by this id and address.
+fn list(id: u64, url: &str) -> String {
+    format!(
+        "[{{\"id\":1,\"peerURLs\":[\"https://192.0.2.1:2380\"],\"name\":\"cp2\",\
+         \"clientURLs\":[\"https://192.0.2.1:2379\"]}},\
+         {{\"id\":{id},\"peerURLs\":[\"{url}\"],\"isLearner\":false,\"name\":\"cp1\"}}]\n"
+    )
+}
+
+fn own_list() -> String {
+    list(OWN, OWN_URL)
+}
+
+fn http(status: u16, body: &str) -> String {
+    format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// Starts a member with this certificate, which wants clients of the authority.
+async fn peer(authority: &Authority, pair: &Pair, body: &str) -> EtcdPeer {
+    let config = server(pair, VERSIONS[1], Some(authority));
+    at(&answer_with(config, "GET /members HTTP/1.1\r\n", http(200, body)).await)
+}
+
+fn at(address: &str) -> EtcdPeer {
+    EtcdPeer { urls: vec![format!("https://{address}").parse().unwrap()] }
+}
+
+fn etcd_peer(node: &Node) -> &Credential {
+    node.catalog.credentials.iter().find(|one| one.name.as_str() == "etcd/peer").unwrap()
+}
+
+fn access(authority: &Authority) -> PeerAccess {
+    let identity = authority.pair().identity();
+    PeerAccess { identity, authorities: vec![authority.certificate()] }
+}
+
+/// What these members say of this node's one.
+async fn asked(others: Vec<EtcdPeer>, access: PeerAccess) -> MembershipInquiry {
+    let (_dir, node) = node("127.0.0.1:1", "127.0.0.1:1", &Authority::new("ca"));
+    let urls = vec![OWN_URL.parse().unwrap()];
+    let known = Membership { id: MemberId::new(OWN), urls, others };
+    ask_peers(&node, etcd_peer(&node), Some(&known), access).await
+}
+
+fn answers(inquiry: MembershipInquiry) -> Vec<PeerAnswer> {
+    match inquiry {
+        MembershipInquiry::Asked { id, answers } => {
+            assert_eq!(id, MemberId::new(OWN));
+            answers.into_iter().map(|(_, answer)| answer).collect()
+        }
+        MembershipInquiry::NotPossible(reason) => panic!("{reason}"),
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn members_with_expired_certificates_are_believed() {
+    LocalSet::new()
+        .run_until(async {
+            let authority = Authority::new("etcd-ca");
+            let expired = authority.pair_until(2001);
+            let others = vec![
+                peer(&authority, &expired, &own_list()).await,
+                peer(&authority, &expired, &own_list()).await,
+            ];
+            let found = asked(others, access(&authority)).await;
+            assert_eq!(judge_membership(&found).verdict, MembershipVerdict::Belongs);
+            assert_eq!(answers(found), [PeerAnswer::Lists, PeerAnswer::Lists]);
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn member_that_does_not_know_this_one_says_so() {
+    LocalSet::new()
+        .run_until(async {
+            let authority = Authority::new("etcd-ca");
+            let pair = authority.pair();
+            let elsewhere = "https://192.0.2.9:2380";
+            let others = vec![
+                peer(&authority, &pair, &list(OWN - 1, OWN_URL)).await,
+                peer(&authority, &pair, &list(OWN, elsewhere)).await,
+                peer(&authority, &pair, "[]").await,
+            ];
+            assert_eq!(
+                answers(asked(others, access(&authority)).await),
+                [
+                    PeerAnswer::DoesNotList,
+                    PeerAnswer::ListsElsewhere(vec![elsewhere.to_owned()]),
+                    PeerAnswer::DoesNotList
+                ],
+                "ids that differ by one are two"
+            );
+        })
+        .await;
+}
+
+/// None of them may count, delay the others, or be read to its end.
+#[tokio::test(flavor = "current_thread")]
+async fn useless_answers_are_silence_within_the_limit() {
+    LocalSet::new()
+        .run_until(async {
+            let (authority, foreign) = (Authority::new("etcd-ca"), Authority::new("another"));
+            let pair = authority.pair_until(2001);
+            let huge = format!("[{}{}]", " ".repeat(2_000_000), &own_list()[1..]);
+            let deep = "[".repeat(10_000);
+            let hangs = accept(async |_stream| std::future::pending().await).await;
+            let config = server(&pair, VERSIONS[1], Some(&authority));
+            let refused = answer_with(config, "GET /members ", http(503, &own_list())).await;
+            // It wants clients of another CA.
+            let config = server(&pair, VERSIONS[1], Some(&foreign));
+            let wants_others = answer_with(config, "GET /members ", http(200, &own_list())).await;
+            let others = vec![
+                peer(&authority, &pair, "garbage").await,
+                peer(&authority, &pair, "{\"id\":1}").await,
+                peer(&authority, &pair, "[{\"id\":-1}]").await,
+                peer(&authority, &pair, "[{\"id\":\"7\"}]").await,
+                peer(&authority, &pair, &huge).await,
+                peer(&authority, &pair, &deep).await,
+                peer(&authority, &foreign.pair(), &own_list()).await,
+                peer(&authority, &authority.pair_for(&["elsewhere"], 2001), &own_list()).await,
+                at(&refused),
+                at(&wants_others),
+                at(&hangs),
+                at("127.0.0.1:1"),
+                EtcdPeer { urls: Vec::new() },
+                peer(&authority, &pair, &own_list()).await,
+            ];
+            let urls: Vec<_> = others.iter().map(ToString::to_string).collect();
+            let began = Instant::now();
+            let mut found = answers(asked(others, access(&authority)).await);
+            assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+            assert_eq!(found.pop(), Some(PeerAnswer::Lists), "the last one is a good one");
+            for (url, answer) in urls.iter().zip(&found) {
+                assert!(
+                    matches!(answer, PeerAnswer::Silent(reason) if reason.starts_with(url)),
+                    "{answer:?}"
+                );
+            }
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn member_is_asked_at_each_of_its_urls() {
+    LocalSet::new()
+        .run_until(async {
+            let authority = Authority::new("etcd-ca");
+            let hangs = accept(async |_stream| std::future::pending().await).await;
+            let mut both = at(&hangs);
+            both.urls.extend(peer(&authority, &authority.pair(), &own_list()).await.urls);
+            assert_eq!(
+                answers(asked(vec![both], access(&authority)).await),
+                [PeerAnswer::Lists],
+                "it is one member"
+            );
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn own_member_is_asked_where_nothing_is_remembered() {
+    LocalSet::new()
+        .run_until(async {
+            let authority = Authority::new("etcd-ca");
+            let expired = authority.pair_until(2001);
+            let other = peer(&authority, &expired, &own_list()).await;
+            let members = |name: &str| {
+                format!(
+                    "[{{\"id\":3,\"peerURLs\":[\"{other}\"],\"name\":\"cp2\"}},\
+                     {{\"id\":4,\"peerURLs\":[\"{other}\"],\"name\":\"cp3\",\"isLearner\":true}},\
+                     {{\"id\":{OWN},\"peerURLs\":[\"{OWN_URL}\"],\"name\":\"{name}\"}}]"
+                )
+            };
+            let ask = async |own: &str| {
+                let (dir, _) = node("127.0.0.1:1", "127.0.0.1:1", &authority);
+                put(
+                    &dir.path().join("etc/kubernetes/manifests/etcd.yaml"),
+                    "- --listen-peer-urls=",
+                    &format!("- --listen-peer-urls={own}"),
+                );
+                let root = crate::sys::Root::open(dir.path()).unwrap();
+                let node = Node::open(root, &crate::observe::Config::Usual).unwrap();
+                ask_peers(&node, etcd_peer(&node), None, access(&authority)).await
+            };
+            let own = peer(&authority, &expired, &members("cp1")).await.to_string();
+            assert_eq!(answers(ask(&own).await), [PeerAnswer::Lists], "a learner does not count");
+            let unnamed = peer(&authority, &expired, &members("cp9")).await.to_string();
+            for (own, reason) in [
+                (unnamed, "lists 0 members with the name \"cp1\""),
+                ("https://127.0.0.1:1".to_owned(), "the connection was refused"),
+            ] {
+                let found = ask(&own).await;
+                assert!(
+                    matches!(&found, MembershipInquiry::NotPossible(why) if why.contains(reason)),
+                    "{found:?}"
+                );
+            }
+        })
+        .await;
+}

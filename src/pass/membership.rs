@@ -1,0 +1,184 @@
+//! Asks etcd's other members whether this node still belongs to their cluster, before credentials
+//! are held back because it may not.
+
+use crate::act::peer_identity;
+use crate::credentials::load_authority;
+use crate::model::{
+    Awaited, Credential, Deferral, Membership, MembershipFinding, MembershipInquiry, Timestamp,
+};
+use crate::observe::{Node, PeerAccess, Platform, ask_peers};
+use crate::plan::judge_membership;
+use crate::sys::block_on;
+
+/// The credential by which a member of etcd is known to the others.
+const PEER: &str = "etcd/peer";
+
+/// Whether something waits for an operator's word that the node belongs to its cluster.
+pub(super) fn is_in_question(deferred: &[Deferral]) -> bool {
+    deferred.iter().any(|deferral| deferral.awaits == Awaited::Word)
+}
+
+/// Asks the other members, where this node can: `None` for the disk of another machine, whose
+/// cluster need not be the one that this machine reaches.
+pub(super) fn find_out(
+    node: &Node,
+    known: Option<&Membership>,
+    now: Timestamp,
+) -> Option<MembershipFinding> {
+    if !node.root.is_host() || node.platform != Platform::Plain {
+        return None;
+    }
+    Some(judge_membership(
+        &inquire(node, known, now).unwrap_or_else(MembershipInquiry::NotPossible),
+    ))
+}
+
+fn inquire(
+    node: &Node,
+    known: Option<&Membership>,
+    now: Timestamp,
+) -> Result<MembershipInquiry, String> {
+    let (peer, access) = access(node, now)?;
+    block_on(ask_peers(node, peer, known, access)).map_err(|e| e.to_string())
+}
+
+fn access(node: &Node, now: Timestamp) -> Result<(&Credential, PeerAccess), String> {
+    let mut credentials = node.catalog.credentials.iter();
+    let peer = credentials.find(|one| one.name.as_str() == PEER);
+    let peer = peer.ok_or_else(|| format!("there is no {PEER} here"))?;
+    let authority = node.catalog.authority_of(peer);
+    let authority = authority.ok_or_else(|| format!("the CA of {PEER} is not known"))?;
+    let loaded = load_authority(&node.root, authority);
+    let identity = peer_identity(&node.root, peer, authority, &loaded, now);
+    let identity = identity.map_err(|e| e.to_string())?;
+    let authorities = loaded.anchors().cloned().collect();
+    Ok((peer, PeerAccess { identity, authorities }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use tokio::task::{LocalSet, spawn_blocking};
+
+    use super::*;
+    use crate::common::trees::copy;
+    use crate::drivers::tls::servers::{Authority, Pair, VERSIONS, answer_with, server};
+    use crate::model::{EtcdPeer, MemberId, MembershipVerdict};
+    use crate::observe::Config;
+    use crate::sys::{Clock as _, Root, SystemClock};
+
+    /// A node whose etcd has this CA, with its key or without it, and this certificate.
+    fn node(
+        authority: &Authority,
+        with_key: bool,
+        peer: Option<&Pair>,
+    ) -> (tempfile::TempDir, Node) {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/fixtures/kubeadm-1.36-ecdsa-p256/etc");
+        copy(&tree, &dir.path().join("etc"));
+        let write = |name: &str, text: Option<String>| {
+            let file = dir.path().join("etc/kubernetes/pki/etcd").join(name);
+            match text {
+                Some(text) => fs::write(file, text).unwrap(),
+                None => fs::remove_file(file).unwrap(),
+            }
+        };
+        write("ca.crt", Some(authority.certificate().to_pem()));
+        write("ca.key", with_key.then(|| authority.key_pem()));
+        write("peer.crt", peer.map(|pair| pair.certificate.to_pem()));
+        write("peer.key", peer.map(|pair| pair.key_pem.clone()));
+        let node = Node::open(Root::open(dir.path()).unwrap(), &Config::Usual).unwrap();
+        (dir, node)
+    }
+
+    /// What is found out on this node, where the certificates of etcd's two other members, which
+    /// list this one, have expired.
+    async fn found(authority: &Authority, node: Node) -> MembershipFinding {
+        let body = "[{\"id\":7,\"peerURLs\":[\"https://192.0.2.7:2380\"],\"name\":\"cp1\"}]";
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let mut others = Vec::new();
+        for _ in 0..2 {
+            let config = server(&authority.pair_until(2001), VERSIONS[1], Some(authority));
+            let address = answer_with(config, "GET /members ", answer.clone()).await;
+            others.push(EtcdPeer { urls: vec![format!("https://{address}").parse().unwrap()] });
+        }
+        let urls = vec!["https://192.0.2.7:2380".parse().unwrap()];
+        let known = Membership { id: MemberId::new(7), urls, others };
+        let now = SystemClock.now();
+        let (peer, access) = match access(&node, now) {
+            Ok(found) => found,
+            Err(reason) => {
+                return judge_membership(&MembershipInquiry::NotPossible(reason));
+            }
+        };
+        judge_membership(&ask_peers(&node, peer, Some(&known), access).await)
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn node_with_expired_certificate_asks_with_passing_one() {
+        LocalSet::new()
+            .run_until(async {
+                let authority = Authority::new("etcd-ca");
+                let (dir, node) = node(&authority, true, Some(&authority.pair_until(2001)));
+                let pki = dir.path().join("etc/kubernetes/pki/etcd");
+                let files = || {
+                    let names = fs::read_dir(&pki).unwrap().map(|entry| entry.unwrap().path());
+                    let mut all: Vec<_> =
+                        names.map(|path| (fs::read(&path).unwrap(), path)).collect();
+                    all.sort();
+                    all
+                };
+                let before = files();
+                let finding = found(&authority, node).await;
+                assert_eq!(finding.verdict, MembershipVerdict::Belongs, "{}", finding.text);
+                assert_eq!(files(), before, "it is never written");
+            })
+            .await;
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn valid_certificate_needs_no_key_of_the_ca() {
+        LocalSet::new()
+            .run_until(async {
+                let authority = Authority::new("etcd-ca");
+                let (_dir, node) = node(&authority, false, Some(&authority.pair()));
+                let finding = found(&authority, node).await;
+                assert_eq!(finding.verdict, MembershipVerdict::Belongs, "{}", finding.text);
+            })
+            .await;
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn nobody_is_asked_without_an_identity() {
+        LocalSet::new()
+            .run_until(async {
+                let authority = Authority::new("etcd-ca");
+                let expired = authority.pair_until(2001);
+                let foreign = Authority::new("another").pair_until(2001);
+                for (with_key, peer, reason) in [
+                    (false, Some(&expired), "the key of its CA etcd-ca is not on this node"),
+                    (true, Some(&foreign), "the certificate of etcd/peer is not one of etcd's CA"),
+                    (true, None, "etcd/peer has no certificate here that can be read"),
+                ] {
+                    let (_dir, node) = node(&authority, with_key, peer);
+                    let finding = found(&authority, node).await;
+                    assert_eq!(finding.verdict, MembershipVerdict::Unknown);
+                    assert!(finding.text.contains(reason), "{}", finding.text);
+                }
+            })
+            .await;
+    }
+
+    /// The cluster of a mounted disk need not be the one that this machine reaches.
+    #[tokio::test(flavor = "current_thread")]
+    async fn disk_of_another_machine_asks_nobody() {
+        let authority = Authority::new("etcd-ca");
+        let (_dir, node) = node(&authority, true, Some(&authority.pair()));
+        assert!(!node.root.is_host());
+        let asked = spawn_blocking(move || find_out(&node, None, SystemClock.now()));
+        assert_eq!(asked.await.unwrap(), None);
+    }
+}

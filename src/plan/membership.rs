@@ -1,0 +1,144 @@
+//! Whether this node's member of etcd still belongs to its cluster, by what the others say.
+//!
+//! A member is removed by a decision of more than half of all members. So the others that have not
+//! learned of it are never more than half of the others, however long they were off: more than half
+//! of them that list this node's member prove that it was not removed.
+
+use crate::model::{MembershipFinding, MembershipInquiry, MembershipVerdict, PeerAnswer};
+
+/// Judges the answers of the other members.
+#[must_use]
+pub fn judge_membership(inquiry: &MembershipInquiry) -> MembershipFinding {
+    let (id, answers) = match inquiry {
+        MembershipInquiry::NotPossible(reason) => {
+            return MembershipFinding {
+                verdict: MembershipVerdict::Unknown,
+                text: format!("etcd's other members could not be asked: {reason}"),
+            };
+        }
+        MembershipInquiry::Asked { id, answers } => (id, answers),
+    };
+    let others = answers.len();
+    let list = answers.iter().filter(|(_, answer)| *answer == PeerAnswer::Lists).count();
+    let texts = |wanted: fn(&PeerAnswer) -> bool| {
+        let of = answers.iter().filter(|(_, answer)| wanted(answer));
+        of.map(|(peer, answer)| text(&peer.to_string(), answer)).collect::<Vec<_>>()
+    };
+    let doubts =
+        texts(|one| matches!(one, PeerAnswer::DoesNotList | PeerAnswer::ListsElsewhere(_)));
+    let silent = texts(|one| matches!(one, PeerAnswer::Silent(_)));
+    let verdict = if list > others / 2 {
+        MembershipVerdict::Belongs
+    } else if doubts.is_empty() {
+        MembershipVerdict::Unknown
+    } else {
+        MembershipVerdict::Doubted
+    };
+    let said = format!(
+        "{list} of the other {others} members of etcd {} this node's member {id}",
+        if list == 1 { "lists" } else { "list" }
+    );
+    let text = match verdict {
+        MembershipVerdict::Belongs => format!("{said}, which therefore belongs to the cluster"),
+        MembershipVerdict::Doubted | MembershipVerdict::Unknown => {
+            let reasons = [doubts, silent].concat();
+            let because = if reasons.is_empty() { String::new() } else { ": ".to_owned() };
+            format!("{said}, and more than half of them have to{because}{}", reasons.join("; "))
+        }
+    };
+    MembershipFinding { verdict, text }
+}
+
+fn text(peer: &str, answer: &PeerAnswer) -> String {
+    match answer {
+        PeerAnswer::Lists => format!("{peer} lists it"),
+        PeerAnswer::ListsElsewhere(urls) => {
+            format!("{peer} lists it at another address ({})", urls.join(", "))
+        }
+        PeerAnswer::DoesNotList => format!("{peer} does not list it"),
+        PeerAnswer::Silent(reason) => reason.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{EtcdPeer, MemberId};
+
+    fn finding(answers: &[PeerAnswer]) -> MembershipFinding {
+        let peer = |at: usize| EtcdPeer {
+            urls: vec![format!("https://10.0.0.{}:2380", at + 2).parse().unwrap()],
+        };
+        let answers = answers.iter().enumerate().map(|(at, one)| (peer(at), one.clone()));
+        let inquiry =
+            MembershipInquiry::Asked { id: MemberId::new(171), answers: answers.collect() };
+        judge_membership(&inquiry)
+    }
+
+    fn verdict(list: usize, silent: usize, denying: usize) -> MembershipVerdict {
+        let answers = [
+            vec![PeerAnswer::Lists; list],
+            vec![PeerAnswer::Silent("it is off".to_owned()); silent],
+            vec![PeerAnswer::DoesNotList; denying],
+        ];
+        finding(&answers.concat()).verdict
+    }
+
+    #[test]
+    fn more_than_half_of_the_others_have_to_list_the_member() {
+        use MembershipVerdict::{Belongs, Unknown};
+        assert_eq!(verdict(0, 0, 0), Unknown, "nothing is known of others");
+        assert_eq!((verdict(1, 0, 0), verdict(0, 1, 0)), (Belongs, Unknown), "of two");
+        assert_eq!((verdict(2, 0, 0), verdict(1, 1, 0)), (Belongs, Unknown), "of three");
+        assert_eq!((verdict(2, 1, 0), verdict(1, 2, 0)), (Belongs, Unknown), "of four");
+        assert_eq!((verdict(3, 1, 0), verdict(2, 2, 0)), (Belongs, Unknown), "of five");
+    }
+
+    #[test]
+    fn one_denial_counts_only_against_a_minority() {
+        assert_eq!(verdict(1, 0, 1), MembershipVerdict::Doubted);
+        assert_eq!(verdict(0, 1, 1), MembershipVerdict::Doubted);
+        assert_eq!(verdict(2, 0, 1), MembershipVerdict::Belongs, "it has not learned of it yet");
+        let elsewhere = PeerAnswer::ListsElsewhere(vec!["https://10.0.0.9:2380".to_owned()]);
+        assert_eq!(finding(&[elsewhere, PeerAnswer::Lists]).verdict, MembershipVerdict::Doubted);
+    }
+
+    /// A removal needs more than half of all members. However few of the others took part, those
+    /// that did not are never enough.
+    #[test]
+    fn members_that_missed_the_removal_never_prove_membership() {
+        for members in 2_usize..10 {
+            let others = members - 1;
+            let took_part = members / 2 + 1;
+            // The removed member may have voted itself.
+            let missed = others - (took_part - 1);
+            assert_ne!(
+                verdict(missed, took_part - 1, 0),
+                MembershipVerdict::Belongs,
+                "{members} members"
+            );
+        }
+    }
+
+    #[test]
+    fn finding_names_each_member_that_does_not_list_it() {
+        assert_eq!(
+            finding(&[PeerAnswer::Lists, PeerAnswer::Lists]).text,
+            "2 of the other 2 members of etcd list this node's member ab, which therefore belongs \
+             to the cluster"
+        );
+        let silent = PeerAnswer::Silent("https://10.0.0.4:2380/members: it is off".to_owned());
+        let elsewhere = PeerAnswer::ListsElsewhere(vec!["https://10.0.0.9:2380".to_owned()]);
+        assert_eq!(
+            finding(&[PeerAnswer::Lists, PeerAnswer::DoesNotList, silent, elsewhere]).text,
+            "1 of the other 4 members of etcd lists this node's member ab, and more than half of \
+             them have to: https://10.0.0.3:2380 does not list it; https://10.0.0.5:2380 lists it \
+             at another address (https://10.0.0.9:2380); https://10.0.0.4:2380/members: it is off"
+        );
+        let reason = "etcd's manifest does not say its name".to_owned();
+        assert_eq!(
+            judge_membership(&MembershipInquiry::NotPossible(reason)).text,
+            "etcd's other members could not be asked: etcd's manifest does not say its name"
+        );
+    }
+}
