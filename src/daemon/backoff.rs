@@ -13,8 +13,8 @@ const MAX_WAIT_FOR_PEERS: Duration = Duration::from_secs(600);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Retries {
     failed: Backoff,
-    /// Passes that asked etcd's other members in vain whether this node belongs to the cluster: it
-    /// recovers soon after they are up.
+    /// Passes in which too few of etcd's other members said that this node belongs to the cluster:
+    /// it recovers soon after they are up.
     without_peers: Backoff,
 }
 

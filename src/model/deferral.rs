@@ -177,7 +177,8 @@ pub enum Awaited {
     Moment,
     /// Another day, after a server refused a new certificate.
     AnotherDay,
-    /// An operator's word that the node still belongs to its cluster.
+    /// An operator's word that the node still belongs to its cluster, or that of etcd's other
+    /// members.
     Word,
 }
 

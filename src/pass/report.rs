@@ -59,7 +59,8 @@ impl Report {
             .filter_map(|(name, result)| Some((name.clone(), result.as_ref().err()?.to_string())))
     }
 
-    /// Whether etcd's other members were asked in vain, so that an operator's word is waited for.
+    /// Whether too few of etcd's other members said that this node belongs to the cluster: an
+    /// operator's word, or a later answer of theirs, is waited for.
     #[must_use]
     pub fn waits_for_peers(&self) -> bool {
         let finding = self.membership.as_ref();

@@ -408,3 +408,59 @@ pub(super) fn log_retry(pass: PassId, why: &str, wait: Duration) {
         .pass(pass)
         .log(format_args!("the pass failed ({why}): it is retried in {seconds} s"));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ClockTrust, Constraints};
+    use crate::pass::{ServicesReport, Survey};
+    use crate::plan::Plan;
+    use crate::store::Recovered;
+
+    fn report(verdict: MembershipVerdict) -> Report {
+        Report {
+            recovered: Recovered::default(),
+            before: Survey::default(),
+            after: None,
+            plan: Plan::default(),
+            deferred: Vec::new(),
+            constraints: Constraints {
+                clock_trust: ClockTrust::Trusted,
+                reasons: Vec::new(),
+                refused: Vec::new(),
+                long_expired: BTreeMap::new(),
+            },
+            membership: Some(MembershipFinding { verdict, text: "1 of 2 lists it".to_owned() }),
+            services: ServicesReport::default(),
+            results: Vec::new(),
+            copies: Vec::new(),
+            written: Vec::new(),
+            not_trusted: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// The question is asked every ten minutes.
+    #[test]
+    fn membership_in_doubt_is_logged_when_it_changes() {
+        for (verdict, lasts) in [
+            (MembershipVerdict::Unknown, true),
+            (MembershipVerdict::Doubted, true),
+            (MembershipVerdict::Belongs, false),
+        ] {
+            let report = report(verdict);
+            assert_eq!(report.waits_for_peers(), lasts, "{verdict:?}");
+            let writer = PassWriter { id: PassId::default(), report: Some(&report) };
+            let lines = writer.lasting_lines(&PassSummary::default(), Timestamp::default());
+            let texts: Vec<_> = lines.iter().map(|(topic, text, _)| (topic, text)).collect();
+            let text = "1 of 2 lists it".to_owned();
+            let expected = [(&Topic::Membership, &text)];
+            assert_eq!(texts, expected[..usize::from(lasts)], "{verdict:?}");
+            let event = Event::MembershipFound(report.membership.as_ref().unwrap());
+            let events = PassEvents::default();
+            events.log(&event);
+            let logged = events.logged.lock().unwrap();
+            assert_eq!(logged.get(&Topic::Membership), Some(&text), "as at the end of the pass");
+        }
+    }
+}

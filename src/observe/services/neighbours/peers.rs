@@ -16,6 +16,9 @@ use crate::model::{
 use crate::observe::Node;
 use crate::observe::services::together::{PANICKED, run_concurrently};
 
+/// The most characters of a reason that are shown: an error may quote the answer.
+const SHOWN_REASON: usize = 200;
+
 /// The most addresses of a foreign list that are shown.
 const SHOWN_URLS: usize = 3;
 
@@ -50,8 +53,8 @@ pub struct PeerAccess {
     pub authorities: Vec<Certificate>,
 }
 
-/// Asks the other members of etcd whether this node's member belongs to the cluster. `known` is
-/// what is remembered of them; without it, this node's own member is asked for them first.
+/// Asks the other members of etcd whether this node's member belongs to the cluster: those that its
+/// own one lists, or where it does not answer those that are remembered.
 pub async fn ask_peers(
     node: &Node,
     peer: &Credential,
@@ -60,17 +63,18 @@ pub async fn ask_peers(
 ) -> MembershipInquiry {
     let PeerAccess { identity, authorities } = access;
     let trust = Trust::AuthoritiesDespiteExpiry(authorities);
-    let Membership { id, urls, others } = match known {
-        Some(known) => known.clone(),
-        None => match own_membership(node, peer, &trust, &identity).await {
-            Ok(found) => found,
-            Err(reason) => {
+    let Membership { id, urls, others } =
+        match (own_membership(node, peer, &trust, &identity).await, known) {
+            (Ok(found), _) => found,
+            (Err(_), Some(known)) => known.clone(),
+            (Err(reason), None) => {
                 return MembershipInquiry::NotPossible(format!(
-                    "the addresses of etcd's other members are not known: {reason}"
+                    "their addresses are not remembered, and this node's own member does not list \
+                     them: {}",
+                    shown(&reason, SHOWN_REASON)
                 ));
             }
-        },
-    };
+        };
     // Each URL apart, so that a hanging one delays no other one of the member.
     let asked = others.iter().enumerate().flat_map(|(at, one)| {
         one.urls.iter().map({
@@ -115,7 +119,7 @@ async fn ask_one(
 ) -> PeerAnswer {
     let members = match list(&format!("{url}/members"), trust, identity).await {
         Ok(members) => members,
-        Err(reason) => return PeerAnswer::Silent(reason),
+        Err(reason) => return PeerAnswer::Silent(shown(&reason, SHOWN_REASON)),
     };
     let Some(listed) = members.iter().find(|one| MemberId::new(one.id) == id) else {
         return PeerAnswer::DoesNotList;
@@ -124,8 +128,13 @@ async fn ask_one(
     if own.is_empty() || listed.urls().iter().any(is_own) {
         return PeerAnswer::Lists;
     }
-    let shown = |url: &String| url.chars().filter(|c| !c.is_control()).take(SHOWN_CHARS).collect();
-    PeerAnswer::ListsElsewhere(listed.urls().iter().take(SHOWN_URLS).map(shown).collect())
+    let urls = listed.urls().iter().take(SHOWN_URLS);
+    PeerAnswer::ListsElsewhere(urls.map(|url| shown(url, SHOWN_CHARS)).collect())
+}
+
+/// The beginning of a text, without control characters.
+fn shown(text: &str, most: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(most).collect()
 }
 
 async fn list(url: &str, trust: &Trust, identity: &ClientIdentity) -> Result<Vec<Member>, String> {
