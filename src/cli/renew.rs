@@ -417,3 +417,45 @@ pub(super) fn services_that<'n>(
     let found = all.filter(runs).flat_map(uses);
     found.filter(|(_, credential, _)| is_one(credential)).collect::<Vec<_>>().into_iter()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::common::trees::copy;
+    use crate::model::{MembershipFinding, MembershipVerdict};
+    use crate::observe::Config;
+    use crate::sys::{FixedClock, Root};
+
+    #[test]
+    fn dry_run_shows_what_the_other_members_say() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/fixtures/kubeadm-1.36-ecdsa-p256/etc");
+        copy(&tree, &dir.path().join("etc"));
+        let node = Node::open(Root::open(dir.path()).unwrap(), &Config::Usual).unwrap();
+        let request = Request::default();
+        let orders = Orders {
+            request: &request,
+            trigger: Trigger::Asked,
+            clock: &FixedClock(Timestamp::from_seconds(1_861_920_000)),
+            synchronised: Some(true),
+            trust_clock: false,
+            reasons: &[],
+            remember: None,
+            stop: &AtomicBool::new(false),
+            progress: &|_, _| {},
+            emit: &|_| {},
+        };
+        let mut found = pass::preview(&node, &orders);
+        assert!(!preview(&node, &found, &request).contains("note: "));
+        let text = "2 of the other 2 members of etcd list this node's member".to_owned();
+        found.membership = Some(MembershipFinding { verdict: MembershipVerdict::Belongs, text });
+        let shown = preview(&node, &found, &request);
+        assert!(
+            shown.contains("\nnote: 2 of the other 2 members of etcd list this node's member\n"),
+            "{shown}"
+        );
+    }
+}

@@ -186,7 +186,7 @@ mod tests {
         let (preview, asked) = decided(LATER, &word, None);
         assert_eq!((preview.plan.issuing().count(), asked), (ALL, 0), "the operator has said it");
         // 20 days after the expiry.
-        let soon = Timestamp::from_seconds(1_827_000_000);
+        let soon = Timestamp::from_seconds(1_828_540_000);
         let (preview, asked) = decided(soon, &Request::default(), None);
         assert_eq!((preview.plan.issuing().count(), asked), (ALL, 0));
         let (_, asked) = decided(soon.minus(days(60)), &Request::default(), None);
