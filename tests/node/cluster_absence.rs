@@ -42,7 +42,7 @@ fn assert_recovered(cluster: &Cluster, nodes: &[&Node]) {
 }
 
 /// One node was off until 9 days after the expiry of its certificates, and again until 31 days
-/// after it. The others list its member of etcd, so it comes back by itself both times, and no
+/// after it. The others list its member of etcd, so it recovers by itself both times, and no
 /// request to the rest of the cluster fails.
 pub fn one_node_returns(cluster: &mut Cluster) {
     cluster.install_past_first_pass(&cluster.control_plane());
@@ -88,7 +88,7 @@ pub fn removed_node_stays_out(cluster: &mut Cluster) {
 }
 
 /// All nodes were off until this many days after the expiry of all certificates; `kubelets` says
-/// whether kubelet's had expired too. They come back without a human.
+/// whether kubelet's had expired too. They recover without a human.
 fn all_return(cluster: &mut Cluster, days: i64, kubelets: bool) {
     let names = ["ha1", "ha2", "ha3"];
     cluster.install_past_first_pass(&cluster.control_plane());

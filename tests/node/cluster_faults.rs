@@ -64,9 +64,9 @@ pub fn partition(cluster: &mut Cluster) {
     }
 }
 
-/// The node that restarts its member of etcd dies in its turn and is off for good: the other one
-/// does not stop its member, since the quorum would be lost, and says so. When the node is back, both
-/// go on, one after the other.
+/// The node that restarts its member of etcd dies in its turn: the other one does not stop its
+/// member, since the quorum would be lost, and says so. When the node is back, both go on, one
+/// after the other.
 pub fn dead_holder(cluster: &mut Cluster) {
     let nodes = [cluster.node("ha1"), cluster.node("ha2")];
     nodes.into_iter().for_each(make_etcd_need_restart);
