@@ -125,10 +125,16 @@ pub fn operator_revives_two_of_three(cluster: &mut Cluster) {
             let shown = String::from_utf8(node.try_exec("kubecertd alarms").stdout).unwrap();
             shown.contains("not-revived").then_some(shown)
         });
-        let first = said.lines().find(|line| line.contains("(500.210)")).unwrap_or_default();
+        let first = said.split("\n\n").next().unwrap_or_default();
         assert!(
-            first.contains("kubecertd renew --include-long-expired"),
+            first.contains("not-revived")
+                && first.contains("kubecertd renew --include-long-expired"),
             "the first alarm tells what to do: {said}"
+        );
+        assert_eq!(
+            said.matches("--include-long-expired").count(),
+            first.matches("--include-long-expired").count(),
+            "it alone does: {said}"
         );
         assert!(node.status().unwrap().last_pass.unwrap().renewed.is_empty());
     }
