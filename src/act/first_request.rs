@@ -45,7 +45,7 @@ pub async fn make_first_request(
     let name = &kubeconfig.name;
     let file =
         kubeconfig.location.kubeconfig().ok_or_else(|| format!("{name} is no kubeconfig"))?;
-    let Server { url, trust } = server(root, file)?;
+    let Server { url, trust, .. } = server(root, file)?;
     let identity = match load(root, kubeconfig) {
         Loaded::Whole(stored) => identity_of(&stored).map_err(|e| format!("{file}: {e}"))?,
         _ => return Err(format!("{file} can't be used: `kubecertd check` shows the reason")),

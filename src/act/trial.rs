@@ -141,7 +141,7 @@ fn target(root: &Root, at: &TrialAt, location: &Location) -> Result<TrialTarget,
             TrialAt::Kubeconfig(path),
             Location::Kubeconfig(file) | Location::KubeconfigUser { file, .. },
         ) => {
-            let Server { url, trust } = server(root, file)?;
+            let Server { url, trust, .. } = server(root, file)?;
             let (server, url) = (server_of(&url).to_owned(), format!("{url}{path}"));
             Ok(TrialTarget { server, url, user: None, trust, forbidden_is_known: false })
         }

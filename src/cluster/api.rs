@@ -206,7 +206,7 @@ fn with_server(
     identity: Identity,
 ) -> Result<(String, Login), ClusterError> {
     let failed = ClusterError::Kubeconfig;
-    let Server { url, trust } = server(root, file).map_err(failed)?;
+    let Server { url, trust, .. } = server(root, file).map_err(failed)?;
     let Trust::Authorities(authorities) = trust else {
         return Err(failed(format!("{file} has no CA certificate to verify its server by")));
     };

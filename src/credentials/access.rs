@@ -16,6 +16,8 @@ pub struct Server {
     pub url: String,
     /// The certificates that its own certificate has to be signed by.
     pub trust: Trust,
+    /// Whether its clients connect to it through a proxy, which is not done here.
+    pub proxied: bool,
 }
 
 /// The current user of a kubeconfig, and the server.
@@ -59,7 +61,11 @@ pub fn server(root: &Root, file: &AbsolutePath) -> Result<Server, String> {
         .ok_or_else(|| format!("{file} has no certificate-authority to verify its server by"))?;
     let authorities = certificates(authority.expose())
         .map_err(|e| format!("{file}: certificate-authority: {e}"))?;
-    Ok(Server { url: url.trim_end_matches('/').to_owned(), trust: Trust::Authorities(authorities) })
+    Ok(Server {
+        url: url.trim_end_matches('/').to_owned(),
+        trust: Trust::Authorities(authorities),
+        proxied: cluster.proxied,
+    })
 }
 
 /// Reads how the current user of a kubeconfig logs in. Nothing is run for it: a plug-in is refused.

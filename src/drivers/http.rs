@@ -91,6 +91,23 @@ pub enum HttpError {
     NotHttp(String),
 }
 
+impl HttpError {
+    /// Whether nothing was heard from the server, as where it does not run or hangs.
+    #[must_use]
+    pub fn is_no_answer(&self) -> bool {
+        matches!(
+            self,
+            Self::Connection(
+                ProbeError::Name { .. }
+                    | ProbeError::Refused
+                    | ProbeError::TimedOut(_)
+                    | ProbeError::Closed(_)
+                    | ProbeError::Io(_)
+            )
+        )
+    }
+}
+
 /// The URL of a server at an address; an IPv6 one is put in brackets.
 #[must_use]
 pub fn https_url(ip: &str, port: impl Display) -> String {

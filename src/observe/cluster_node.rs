@@ -142,7 +142,7 @@ async fn ask(
     stored: &Stored,
     name: &str,
 ) -> Result<Answer, String> {
-    let Server { url, trust } = server(&node.root, kubeconfig)?;
+    let Server { url, trust, .. } = server(&node.root, kubeconfig)?;
     let identity = identity_of(stored)?;
     let url = format!("{url}/api/v1/nodes/{name}");
     let answer = get(&url, &trust, Some(&identity), REQUEST_TIMEOUT).await;

@@ -132,7 +132,7 @@ impl Client {
     pub fn administrator(node: &Node) -> Self {
         let root = Root::open(node.root()).unwrap();
         let file = AbsolutePath::constant(KUBECONFIG);
-        let Server { url, trust } = server(&root, &file).unwrap();
+        let Server { url, trust, .. } = server(&root, &file).unwrap();
         let identity = identity(&root, Location::Kubeconfig(file));
         Self { server: url, trust, identity, path: OBJECT, expected: "\"kube-system\"" }
     }

@@ -50,6 +50,8 @@ pub struct Cluster {
     /// The name that the API server's certificate must be valid for, where it differs from the
     /// URL's host.
     pub server_name: Option<String>,
+    /// Whether its clients connect to it through a proxy.
+    pub proxied: bool,
     /// The CA certificates that verify the API server's certificate.
     pub authority: PemSource,
 }

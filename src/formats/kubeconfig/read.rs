@@ -196,10 +196,12 @@ fn cluster(root: &YamlNode, name: Option<&str>) -> Result<Option<Cluster>, Kubec
     for cluster in Named::all(root, "clusters", "cluster")? {
         let server = cluster.entry.text("server")?.map(str::to_owned);
         let server_name = cluster.entry.text("tls-server-name")?.map(str::to_owned);
+        let proxied = cluster.entry.text("proxy-url")?.is_some_and(|url| !url.is_empty());
         let authority = source(cluster.entry, AUTHORITY_DATA, AUTHORITY_FILE)?;
         cluster.entry.check(CLUSTER)?;
         if Some(cluster.name) == name {
-            found = Some(Cluster { name: cluster.name.to_owned(), server, server_name, authority });
+            let name = cluster.name.to_owned();
+            found = Some(Cluster { name, server, server_name, proxied, authority });
         }
     }
     Ok(found)

@@ -68,8 +68,8 @@ pub(super) async fn is_ready(url: String, trust: Trust) -> bool {
 /// itself. A Lease is read from etcd.
 ///
 /// # Errors
-/// A text that says why there is no answer. Any answer but an error of the server is one: what the
-/// service would make of it is not known.
+/// A text that says why there is no answer. Any answer but an error of the server is one, also one
+/// that is not understood here: the service may have its own way to the server.
 pub(super) async fn leader_lease(node: &Node, service: &Service) -> Result<(), String> {
     let Some(lease) = &service.leader_lease else { return Ok(()) };
     for one in &service.uses {
@@ -77,7 +77,7 @@ pub(super) async fn leader_lease(node: &Node, service: &Service) -> Result<(), S
         let Some(credential) = credential else { continue };
         let Location::Kubeconfig(file) = &credential.location else { continue };
         let Loaded::Whole(stored) = load(&node.root, credential) else { continue };
-        let (Ok(Server { url, trust }), Ok(identity)) =
+        let (Ok(Server { url, trust, proxied: false }), Ok(identity)) =
             (server(&node.root, file), identity_of(&stored))
         else {
             continue;
@@ -85,9 +85,11 @@ pub(super) async fn leader_lease(node: &Node, service: &Service) -> Result<(), S
         let asked =
             format!("{url}/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/{lease}");
         return match get(&asked, &trust, Some(&identity), REQUEST_TIMEOUT).await {
-            Ok(answer) if answer.status < 500 && answer.status != 429 => Ok(()),
-            Ok(answer) => Err(format!("{url} answers with status {}", answer.status)),
-            Err(error) => Err(format!("{url}: {error}")),
+            Ok(answer) if answer.status >= 500 || answer.status == 429 => {
+                Err(format!("{url} answers with status {}", answer.status))
+            }
+            Err(error) if error.is_no_answer() => Err(format!("{url}: {error}")),
+            Ok(_) | Err(_) => Ok(()),
         };
     }
     Ok(())
@@ -100,7 +102,7 @@ async fn endpoints(node: &Node) -> Result<(Endpoints, Trust), String> {
         let Location::Kubeconfig(file) = &credential.location else { continue };
         let Loaded::Whole(stored) = load(&node.root, credential) else { continue };
         let asked = async {
-            let Server { url, trust } = server(&node.root, file)?;
+            let Server { url, trust, .. } = server(&node.root, file)?;
             let identity = identity_of(&stored)?;
             let url = format!("{url}/api/v1/namespaces/default/endpoints/kubernetes");
             let answer = get(&url, &trust, Some(&identity), REQUEST_TIMEOUT)

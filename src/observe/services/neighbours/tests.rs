@@ -314,10 +314,27 @@ async fn api_server_of_a_leader_answers_or_not() {
                 let reason = leader_lease_with(Some(status)).await.unwrap_err();
                 assert!(reason.ends_with(&format!(" answers with status {status}")), "{reason}");
             }
+            let stranger = Authority::new("another");
+            let server = answers(&stranger, |_| (503, String::new())).await;
+            let (_dir, node) = node("127.0.0.1:1", &server, &Authority::new("ca"));
+            let mut services = node.catalog.services.iter();
+            let service = services.find(|one| one.name.as_str() == "kube-scheduler").unwrap();
+            assert_eq!(leader_lease(&node, service).await, Ok(()), "it has its own way to it");
             let reason = leader_lease_with(None).await.unwrap_err();
             assert!(reason.starts_with("https://127.0.0.1:1: "), "{reason}");
         })
         .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn api_server_behind_a_proxy_is_not_asked() {
+    let (dir, _) = node("127.0.0.1:1", "127.0.0.1:1", &Authority::new("ca"));
+    let file = dir.path().join("etc/kubernetes/scheduler.conf");
+    put(&file, "server:", "server: https://127.0.0.1:1\n    proxy-url: http://127.0.0.1:2");
+    let node = Node::open(Root::open(dir.path()).unwrap(), &Config::Usual).unwrap();
+    let mut services = node.catalog.services.iter();
+    let service = services.find(|one| one.name.as_str() == "kube-scheduler").unwrap();
+    assert_eq!(leader_lease(&node, service).await, Ok(()));
 }
 
 #[tokio::test(flavor = "current_thread")]
