@@ -80,7 +80,10 @@ pub fn removed_node_stays_out(cluster: &mut Cluster) {
         let shown = String::from_utf8(node.try_exec("kubecertd alarms").stdout).unwrap();
         shown.contains("not-revived").then_some(shown)
     });
-    assert!(said.contains("does not list this node"), "{said}");
+    assert!(
+        said.matches("does not list it").count() == 2 && said.contains("kubeadm reset"),
+        "{said}"
+    );
     let pass = ha2.request_pass();
     assert!(pass.renewed.is_empty() && !pass.waiting.is_empty(), "{pass:?}");
     // The cluster is not what it was: the next case starts from the copy.
