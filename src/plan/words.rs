@@ -19,12 +19,16 @@ pub fn span(duration: Duration) -> String {
     format!("{count} {unit}")
 }
 
-/// How long until then, or how long ago it was.
+/// How long until then, or how long ago it was; `now` where it is neither.
 #[must_use]
 pub fn remaining(now: Timestamp, end: Timestamp) -> String {
     let seconds = end.seconds_since(now);
     let size = span(Duration::from_secs(seconds.unsigned_abs()));
-    if seconds < 0 { format!("{size} ago") } else { format!("in {size}") }
+    match seconds {
+        0 => "now".to_owned(),
+        ..0 => format!("{size} ago"),
+        _ => format!("in {size}"),
+    }
 }
 
 #[cfg(test)]
@@ -56,5 +60,6 @@ mod tests {
         let now = Timestamp::from_seconds(1_000_000);
         assert_eq!(remaining(now, Timestamp::from_seconds(1_000_090)), "in 90 seconds");
         assert_eq!(remaining(now, Timestamp::from_seconds(0)), "11 days ago");
+        assert_eq!(remaining(now, now), "now");
     }
 }
