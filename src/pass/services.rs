@@ -113,6 +113,14 @@ pub(super) fn refresh_services(
 }
 
 impl ServicesReport {
+    /// Whether a step of the pass had this service use its new credentials: what was found of it
+    /// before is out of date.
+    #[must_use]
+    pub fn is_updated(&self, service: &ServiceName) -> bool {
+        let mut outcomes = self.outcomes.iter();
+        outcomes.any(|outcome| outcome.service == *service && outcome.result.is_ok())
+    }
+
     /// This report, continued by a later one of the same pass.
     pub(super) fn then(mut self, later: Self) -> Self {
         self.outcomes.extend(later.outcomes);

@@ -22,7 +22,7 @@ mod planner;
 mod refresh;
 mod restart_lease;
 #[cfg(test)]
-mod service_fixtures;
+pub(crate) mod service_fixtures;
 mod steps;
 mod turn;
 mod words;

@@ -15,7 +15,7 @@ use crate::model::{
     AbsolutePath, FoundReport, Freshness, NodeReport, NodeRole, Renewal, ReportedNode, Timestamp,
 };
 use crate::observe::{Node, fingerprints, host_name, node_name, node_role};
-use crate::pass::{Report, Services, Survey};
+use crate::pass::{Report, ServicesReport, Survey};
 use crate::plan::{
     Comparison, CredentialCounts, NodeFindings, compare, count_alarms, count_credentials,
     is_to_send,
@@ -56,15 +56,16 @@ impl ReportedPass {
             began,
             failed,
             credentials: count_credentials(&survey.credentials),
-            stale: report.map_or(0, |report| count_stale(&report.services.found)),
+            stale: report.map_or(0, |report| count_stale(&report.services)),
         }
     }
 }
 
-/// Counts the services that use an outdated credential.
-fn count_stale(services: &Services) -> u32 {
-    let stale = services.list.iter().filter(|service| {
-        service.freshness.iter().any(|(_, one)| matches!(one, Freshness::Stale(_)))
+/// Counts the services that use an outdated credential at the end of a pass.
+fn count_stale(services: &ServicesReport) -> u32 {
+    let stale = services.found.list.iter().filter(|service| {
+        !services.is_updated(&service.facts.service.name)
+            && service.freshness.iter().any(|(_, one)| matches!(one, Freshness::Stale(_)))
     });
     u32::try_from(stale.count()).unwrap_or(u32::MAX)
 }
@@ -254,11 +255,15 @@ mod tests {
     use tokio::task::spawn_blocking;
 
     use super::*;
+    use crate::act::refresh::{RefreshError, RefreshOutcome, Refreshed};
     use crate::cluster::tests::{Cluster, local};
     use crate::common::trees::copy;
     use crate::formats::node_report::{read, write};
-    use crate::model::{Digest, Fingerprints};
+    use crate::model::{Digest, Fingerprints, ServiceMemory, ServiceName, Takes};
     use crate::observe::Config;
+    use crate::pass::Services;
+    use crate::plan::judge_service;
+    use crate::plan::service_fixtures::{UP, appeared_at, judged, name, now, service};
     use crate::sys::{FixedClock, Root};
 
     const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
@@ -268,6 +273,31 @@ mod tests {
     fn offset_is_rounded_to_ten_seconds() {
         let rounded = [0, 4, 5, -4, -5, 64, 65, i64::MAX].map(tens);
         assert_eq!(rounded, [0, 0, 10, 0, -10, 60, 70, i64::MAX / 10 * 10]);
+    }
+
+    /// Each service as it was found: with an old certificate that it reads only when it starts.
+    #[test]
+    fn service_that_was_updated_in_the_pass_is_not_stale() {
+        let mut memory = ServiceMemory::default();
+        memory.appeared.insert(name("scheduler.conf"), appeared_at("new", UP - 20, Some(now())));
+        let credentials = [judged("scheduler.conf", "new")];
+        let found = |one: &str| {
+            let facts = service(one, "scheduler.conf", Takes::Restart, 1);
+            judge_service(&facts, &credentials, &memory, now())
+        };
+        let list = vec![found("kube-scheduler"), found("other")];
+        let mut services =
+            ServicesReport { found: Services { list, ..Default::default() }, outcomes: vec![] };
+        assert_eq!(count_stale(&services), 2);
+        let outcome = |result| RefreshOutcome {
+            service: ServiceName::new("kube-scheduler").unwrap(),
+            restarted: true,
+            result,
+        };
+        services.outcomes = vec![outcome(Err(RefreshError::Stopped))];
+        assert_eq!(count_stale(&services), 2);
+        services.outcomes = vec![outcome(Ok(Refreshed::Closed { connections: 1 }))];
+        assert_eq!(count_stale(&services), 1);
     }
 
     /// A control-plane node whose kubeconfigs lead to a cluster.

@@ -117,10 +117,7 @@ impl Known {
         for judged in &report.found.list {
             let service = &judged.facts.service.name;
             self.restarts.entry(service.clone()).or_default();
-            let updated = report
-                .outcomes
-                .iter()
-                .any(|outcome| outcome.service == *service && outcome.result.is_ok());
+            let updated = report.is_updated(service);
             for (credential, freshness) in &judged.freshness {
                 // Without an observation it is not known.
                 if !matches!(freshness, Freshness::Unknown(_)) {
