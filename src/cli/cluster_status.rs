@@ -1,6 +1,7 @@
 //! `kubecertd status --cluster`: the nodes of the cluster on one screen, by the reports that they
 //! wrote into their Node objects. A report may be false: it is shown, and nothing is done by it.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -22,6 +23,12 @@ use crate::sys::{Clock, Root, block_on};
 
 /// The administrator's kubeconfig on a control-plane node.
 const ADMIN: &str = "/etc/kubernetes/admin.conf";
+
+/// The most nodes of one version that are named; more are counted.
+const MAX_NAMES: usize = 3;
+
+/// The most versions that are shown.
+const MAX_VERSIONS: usize = 5;
 
 pub(super) fn run(options: &StatusOptions, clock: &dyn Clock) -> Result<Exit, Failure> {
     let root = Root::open(Path::new("/")).map_err(Failure::Root)?;
@@ -115,6 +122,7 @@ fn screen(nodes: &[ReportedNode], now: Timestamp, format: ClusterFormat) -> (Str
         text += &format!("\n{}", out::columns(&heading, &rows));
     }
     text += &section("Control-plane nodes differ", &differences);
+    text += &section("Nodes run different versions of kubecertd", &versions(nodes));
     let _ = writeln!(text, "\n{}", summary(&all));
     (text, exit)
 }
@@ -146,6 +154,31 @@ fn row(state: &NodeState, node: &ReportedNode, now: Timestamp) -> Vec<String> {
         of(&next),
         state.words(),
     ]
+}
+
+/// Which nodes run which version, where there are several: the version of most nodes first.
+fn versions(nodes: &[ReportedNode]) -> Vec<String> {
+    let mut groups = BTreeMap::<&str, Vec<&str>>::new();
+    for node in nodes {
+        if let Some(report) = node.report.read() {
+            groups.entry(&report.version).or_default().push(&node.name);
+        }
+    }
+    if groups.len() < 2 {
+        return Vec::new();
+    }
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_by_key(|(version, names)| (Reverse(names.len()), *version));
+    let more = groups.len().saturating_sub(MAX_VERSIONS);
+    let phrases = groups.iter().take(MAX_VERSIONS).map(|(version, names)| {
+        if names.len() > MAX_NAMES {
+            format!("{version} on {}", count(names.len(), "node"))
+        } else {
+            format!("{version} on {}", names.join(", "))
+        }
+    });
+    let more = (more > 0).then(|| format!("and {}", count(more, "other version")));
+    vec![phrases.chain(more).collect::<Vec<_>>().join("; ")]
 }
 
 /// Counts the nodes that need no attention, by role.
@@ -298,6 +331,28 @@ w3     worker          0.1.0     3 hours ago   -                      2 due
         assert_eq!(exit, Exit::Attention);
         let part = "Control-plane nodes differ\n  ca.crt: 3e23e8160039594a33894f6564e1b134 on cp2";
         assert!(text.contains(part), "{text}");
+    }
+
+    #[test]
+    fn versions_are_shown_where_nodes_differ() {
+        let with = |name: &str, version: &str| {
+            let version = version.to_owned();
+            node(name, NodeRole::Worker, Some(NodeReport { version, ..report() }))
+        };
+        let title = "Nodes run different versions of kubecertd";
+        let mut nodes = vec![with("w1", "0.1.0"), with("w2", "0.2.0"), with("w3", "0.2.0")];
+        let (text, exit) = shown(&nodes, ClusterFormat::Table);
+        assert_eq!(exit, Exit::Fine, "an upgrade of one node after the other is no fault");
+        assert!(text.contains(&format!("{title}\n  0.2.0 on w2, w3; 0.1.0 on w1\n")), "{text}");
+        nodes.extend((4..=6).map(|number| with(&format!("w{number}"), "0.1.0")));
+        nodes.push(node("w7", NodeRole::Worker, None));
+        let (text, _) = shown(&nodes, ClusterFormat::Table);
+        assert!(text.contains("\n  0.1.0 on 4 nodes; 0.2.0 on w2, w3\n"), "{text}");
+        nodes.extend((1..=9).map(|number| with(&format!("x{number}"), &format!("9.{number}"))));
+        let (text, _) = shown(&nodes, ClusterFormat::Table);
+        assert!(text.contains("; 9.3 on x3; and 6 other versions\n"), "{text}");
+        let (text, _) = shown(&nodes[1..3], ClusterFormat::Table);
+        assert!(!text.contains(title), "{text}");
     }
 
     #[test]
