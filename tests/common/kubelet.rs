@@ -81,6 +81,12 @@ impl Node {
         self.add_kubelet_pem(self.kubelet_pem(days_left));
     }
 
+    /// Gives kubelet of a worker of this cluster another certificate and key, with `days_left` days
+    /// left. This node has the key of the CA.
+    pub fn age_kubelet_of(&self, worker: &Self, name: &str, days_left: i64) {
+        worker.add_kubelet_pem(self.kubelet_pem_for(name, days_left));
+    }
+
     fn add_kubelet_pem(&self, content: String) {
         let pem = format!("{PKI_DIR}/kubelet-client-2025-10-01-12-00-00.pem");
         self.write(&pem, content);

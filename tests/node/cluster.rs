@@ -89,13 +89,23 @@ impl Cluster {
     /// Installs the package of kubecertd on these nodes. Their first scheduled pass begins in the
     /// same second, in this many seconds; until then kubecertd makes no change.
     pub fn install(&self, nodes: &[&Node], seconds: u64) {
-        self.install_by_clocks(&nodes.iter().map(|node| (*node, seconds)).collect::<Vec<_>>());
+        self.install_version("0.1.0", nodes, seconds);
+    }
+
+    /// Does the same with the package of this version.
+    pub fn install_version(&self, version: &str, nodes: &[&Node], seconds: u64) {
+        let nodes: Vec<_> = nodes.iter().map(|node| (*node, seconds)).collect();
+        self.install_package(version, &nodes);
     }
 
     /// The same, where each node's clock shows the time of its pass in so many seconds from now.
     pub fn install_by_clocks(&self, nodes: &[(&Node, u64)]) {
+        self.install_package("0.1.0", nodes);
+    }
+
+    fn install_package(&self, version: &str, nodes: &[(&Node, u64)]) {
         let all: Vec<&Node> = nodes.iter().map(|(node, _)| *node).collect();
-        let packages: Vec<_> = all.iter().map(|node| packages::package(node, "0.1.0")).collect();
+        let packages: Vec<_> = all.iter().map(|node| packages::package(node, version)).collect();
         for (node, seconds) in nodes {
             node.write(DROP_IN, format!("{}spread = \"0s\"\n", schedule_in(*seconds)));
         }

@@ -1,6 +1,9 @@
 //! Three control-plane nodes whose certificates are due at the same time.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use kubecertd::report::PassSummary;
 
 use super::cluster::{CONTROL_PLANE, Cluster, SECONDS_TO_FIRST_PASS, longest_overlap};
 use super::harness::Node;
@@ -47,18 +50,7 @@ pub fn everything_due(cluster: &mut Cluster) {
     });
 
     for ((node, pass), before) in nodes.iter().zip(&passes).zip(&before) {
-        let mut renewed: Vec<_> = pass.renewed.iter().map(ToString::to_string).collect();
-        renewed.sort();
-        assert_eq!(renewed, node.all_credentials(), "{}", node.name());
-        assert!(
-            pass.failed.is_empty() && pass.waiting.is_empty() && pass.not_refreshed.is_empty(),
-            "{}: {pass:?}",
-            node.name()
-        );
-        assert_eq!(changed_processes(before, &processes(node)), RESTARTED_SERVICES);
-        assert_in_use(node);
-        let shown = node.exec("kubecertd check --output wide");
-        assert!(!shown.contains("stale"), "{}: {shown}", node.name());
+        assert_all_renewed_and_in_use(node, pass, before);
     }
     for (server, figures) in &figures {
         assert_eq!(figures.failed, 0, "{server}: {figures}");
@@ -66,6 +58,27 @@ pub fn everything_due(cluster: &mut Cluster) {
     assert!(gaps[0] <= SECONDS_WITHOUT_LEADER, "kube-controller-manager: {gaps:?}");
     let last = nodes.into_iter().max_by_key(|node| started(node, "kube-controller-manager"));
     assert_eq!(last.map(Node::name), Some(leader), "the leader is restarted after its standbys");
+}
+
+/// Asserts that a pass renewed everything on a node that had these processes, and that all services
+/// use it.
+pub fn assert_all_renewed_and_in_use(
+    node: &Node,
+    pass: &PassSummary,
+    before: &BTreeMap<String, String>,
+) {
+    let mut renewed: Vec<_> = pass.renewed.iter().map(ToString::to_string).collect();
+    renewed.sort();
+    assert_eq!(renewed, node.all_credentials(), "{}", node.name());
+    assert!(
+        pass.failed.is_empty() && pass.waiting.is_empty() && pass.not_refreshed.is_empty(),
+        "{}: {pass:?}",
+        node.name()
+    );
+    assert_eq!(changed_processes(before, &processes(node)), RESTARTED_SERVICES);
+    assert_in_use(node);
+    let shown = node.exec("kubecertd check --output wide");
+    assert!(!shown.contains("stale"), "{}: {shown}", node.name());
 }
 
 /// Lets the certificates of etcd expire soon, while etcd can't reload them.

@@ -26,7 +26,9 @@ mod probes;
 mod cluster_absence;
 mod cluster_api_away;
 mod cluster_cases;
+mod cluster_days;
 mod cluster_faults;
+mod cluster_worker;
 mod copies;
 mod deferrals;
 mod disk_errors;
@@ -160,4 +162,7 @@ cluster_cases! {
     partition_in_a_turn_stops_no_second_member = crate::cluster_faults::partition;
     dead_lease_holder_stops_no_second_member = crate::cluster_faults::dead_holder;
     clock_ahead_takes_no_lease = crate::cluster_faults::clock_ahead;
+    logs_reach_all_nodes_through_each_apiserver = crate::cluster_days::logs_of_all_nodes;
+    mixed_versions_work_together = crate::cluster_days::mixed_versions;
+    worker_gets_certificate_signed = crate::cluster_worker::signed_certificate;
 }

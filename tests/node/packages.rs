@@ -159,10 +159,14 @@ pub fn timer_instead_of_daemon(node: &mut Node) {
 
 /// Builds the package of the program under test with this version. Returns its path on the node.
 pub fn package(node: &Node, version: &str) -> String {
+    let programs = tempfile::tempdir().unwrap();
+    let program = program_of_version(programs.path(), version);
     let output = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("packages");
     let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/build");
     let run = Command::new(build)
-        .args(["--program", env!("CARGO_BIN_EXE_kubecertd"), "--version", version, "--output"])
+        .args(["--version", version, "--program"])
+        .arg(program)
+        .arg("--output")
         .arg(&output)
         .arg("deb")
         .output()
@@ -172,6 +176,25 @@ pub fn package(node: &Node, version: &str) -> String {
     let made = Path::new(env!("CARGO_MANIFEST_DIR")).join(made.trim());
     std::fs::copy(made, node.path(&format!("var/tmp/{version}.deb"))).unwrap();
     format!("/var/tmp/{version}.deb")
+}
+
+/// The program under test. One of another version is a copy with that number in it, which it
+/// reports and prints: a second build would take minutes.
+fn program_of_version(dir: &Path, version: &str) -> PathBuf {
+    let (program, own) =
+        (PathBuf::from(env!("CARGO_BIN_EXE_kubecertd")), env!("CARGO_PKG_VERSION"));
+    if version == own {
+        return program;
+    }
+    assert_eq!(version.len(), own.len(), "nothing else in the program may move");
+    let copy = dir.join("kubecertd");
+    std::fs::copy(program, &copy).unwrap();
+    let replacement = format!("s/{}/{version}/g", own.replace('.', "\\."));
+    let run = Command::new("sed").env("LC_ALL", "C").args(["-i", &replacement]).arg(&copy).status();
+    assert!(run.unwrap().success());
+    let shown = Command::new(&copy).arg("--version").output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&shown.stdout), format!("kubecertd {version}\n"));
+    copy
 }
 
 fn daemon_state(node: &Node) -> String {
