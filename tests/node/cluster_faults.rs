@@ -7,20 +7,12 @@ use super::cluster_cases::{etcd_process, make_etcd_need_restart};
 use super::harness::Node;
 use super::services::{assert_in_use, print_figure};
 
-/// The node that may restart a service now, by the Lease; as one that is not in the turn sees it.
-fn holder(node: &Node) -> String {
-    node.kubectl(
-        "--namespace kube-system get lease kubecertd-restart --ignore-not-found -o \
-         jsonpath='{.spec.holderIdentity}'",
-    )
-}
-
-/// Waits until one of these nodes stops its member of etcd, and returns that node.
-fn wait_for_turn<'n>(observer: &Node, nodes: &[&'n Node], before: &[String]) -> &'n Node {
-    observer.wait_for("one of them stops its member", |observer| {
-        let holder = holder(observer);
-        let at = nodes.iter().position(|node| node.name() == holder)?;
-        (etcd_process(nodes[at]) != before[at]).then_some(nodes[at])
+/// Waits until one of these nodes has stopped its member of etcd, and returns that node. The member
+/// takes seconds to be healthy again.
+fn wait_for_turn<'n>(nodes: &[&'n Node], before: &[String]) -> &'n Node {
+    nodes[0].wait_for("one of them stops its member", |_| {
+        let at = (0..nodes.len()).find(|at| etcd_process(nodes[*at]) != before[*at])?;
+        Some(nodes[at])
     })
 }
 
@@ -39,16 +31,15 @@ pub fn partition(cluster: &mut Cluster) {
     nodes.into_iter().for_each(make_etcd_need_restart);
     let before = nodes.map(etcd_process);
     cluster.install(&nodes, SECONDS_TO_FIRST_PASS);
-    let observer = cluster.node("ha3");
     let members = cluster.etcd_meter();
-    let first = wait_for_turn(observer, &nodes, &before);
+    let first = wait_for_turn(&nodes, &before);
     first.partition();
     let second = nodes[usize::from(nodes[0].name() == first.name())];
     let old = &before[usize::from(second.name() == nodes[1].name())];
     second.wait_for_log("has restarted its own");
     // Longer than the member takes to start, and shorter than a Lease.
     let since = Instant::now();
-    observer.wait_for("two minutes without a second stop", |_| {
+    second.wait_for("two minutes without a second stop", |_| {
         assert_eq!(etcd_process(second), *old, "stopped while {} is cut off", first.name());
         (since.elapsed() > Duration::from_secs(120)).then_some(())
     });
@@ -72,8 +63,7 @@ pub fn dead_holder(cluster: &mut Cluster) {
     nodes.into_iter().for_each(make_etcd_need_restart);
     let before = nodes.map(etcd_process);
     cluster.install(&nodes, SECONDS_TO_FIRST_PASS);
-    let observer = cluster.node("ha3");
-    let first = wait_for_turn(observer, &nodes, &before);
+    let first = wait_for_turn(&nodes, &before);
     let (first, second) = if first.name() == "ha1" { ("ha1", "ha2") } else { ("ha2", "ha1") };
     cluster.node(first).cut_power();
     let died = Instant::now();
