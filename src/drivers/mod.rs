@@ -2,6 +2,7 @@
 //!
 //! A driver queries and acts, with a time limit, and decides nothing.
 
+pub mod addresses;
 pub mod command;
 pub mod cri;
 pub mod http;

@@ -39,6 +39,15 @@ pub struct PeerUrl(String);
 #[error("{0:?} is not a URL of the form https://HOST:PORT")]
 pub struct InvalidPeerUrl(String);
 
+impl PeerUrl {
+    /// The host, an address without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let host = self.0.strip_prefix("https://").and_then(|rest| rest.rsplit_once(':'));
+        host.map_or("", |(host, _)| host.trim_start_matches('[').trim_end_matches(']'))
+    }
+}
+
 impl FromStr for PeerUrl {
     type Err = InvalidPeerUrl;
 
@@ -162,10 +171,13 @@ mod tests {
 
     #[test]
     fn peer_url_of_etcd_is_accepted() {
-        for text in
-            ["https://10.0.0.2:2380", "https://[fd00::1]:2380", "https://cp-2.example.com:2380"]
-        {
-            assert_eq!(text.parse::<PeerUrl>().unwrap().to_string(), text);
+        for (text, host) in [
+            ("https://10.0.0.2:2380", "10.0.0.2"),
+            ("https://[fd00::1]:2380", "fd00::1"),
+            ("https://cp-2.example.com:2380", "cp-2.example.com"),
+        ] {
+            let url: PeerUrl = text.parse().unwrap();
+            assert_eq!((url.to_string().as_str(), url.host()), (text, host));
         }
     }
 

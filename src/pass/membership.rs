@@ -1,8 +1,11 @@
 //! Asks etcd's other members whether this node still belongs to their cluster, before credentials
 //! are held back because it may not.
 
+use std::net::IpAddr;
+
 use crate::act::peer_identity;
 use crate::credentials::load_authority;
+use crate::drivers::addresses::own_addresses;
 use crate::model::{
     Awaited, Credential, Deferral, Membership, MembershipFinding, MembershipInquiry, Timestamp,
 };
@@ -38,11 +41,15 @@ fn inquire(
     known: Option<&Membership>,
     now: Timestamp,
 ) -> Result<MembershipInquiry, String> {
-    let (peer, access) = access(node, now)?;
+    let (peer, access) = access(node, own_addresses()?, now)?;
     block_on(ask_peers(node, peer, known, access)).map_err(|e| e.to_string())
 }
 
-fn access(node: &Node, now: Timestamp) -> Result<(&Credential, PeerAccess), String> {
+fn access(
+    node: &Node,
+    addresses: Vec<IpAddr>,
+    now: Timestamp,
+) -> Result<(&Credential, PeerAccess), String> {
     let mut credentials = node.catalog.credentials.iter();
     let peer = credentials.find(|one| one.name.as_str() == PEER);
     let peer = peer.ok_or_else(|| format!("there is no {PEER} here"))?;
@@ -52,7 +59,7 @@ fn access(node: &Node, now: Timestamp) -> Result<(&Credential, PeerAccess), Stri
     let identity = peer_identity(&node.root, peer, authority, &loaded, now);
     let identity = identity.map_err(|e| e.to_string())?;
     let authorities = loaded.anchors().cloned().collect();
-    Ok((peer, PeerAccess { identity, authorities }))
+    Ok((peer, PeerAccess { identity, authorities, addresses }))
 }
 
 #[cfg(test)]
@@ -114,7 +121,7 @@ mod tests {
         let urls = vec!["https://192.0.2.7:2380".parse().unwrap()];
         let known = Membership { id: MemberId::new(7), urls, others };
         let now = SystemClock.now();
-        let (peer, access) = match access(&node, now) {
+        let (peer, access) = match access(&node, vec![[192, 0, 2, 7].into()], now) {
             Ok(found) => found,
             Err(reason) => {
                 return judge_membership(&MembershipInquiry::NotPossible(reason));

@@ -6,6 +6,7 @@
 
 mod answer;
 mod members;
+mod own_urls;
 mod peers;
 mod servers;
 #[cfg(test)]

@@ -3,10 +3,13 @@
 //! etcd serves the list of its members at the addresses for its peers, from its own store: also
 //! without a quorum, and also with a server certificate that has expired.
 
+use std::net::IpAddr;
+
 use serde::Deserialize;
 
-use super::answer::{REQUEST_TIMEOUT, parse_response};
+use super::answer::{REQUEST_TIMEOUT, SHOWN_REASON, parse_response, shown};
 use super::members::peer_urls;
+use super::own_urls::urls_at;
 use crate::drivers::http::{Trust, get};
 use crate::drivers::tls::ClientIdentity;
 use crate::formats::x509::Certificate;
@@ -15,9 +18,6 @@ use crate::model::{
 };
 use crate::observe::Node;
 use crate::observe::services::together::{PANICKED, run_concurrently};
-
-/// The most characters of a reason that are shown: an error may quote the answer.
-const SHOWN_REASON: usize = 200;
 
 /// The most addresses of a foreign list that are shown.
 const SHOWN_URLS: usize = 3;
@@ -51,17 +51,20 @@ pub struct PeerAccess {
     pub identity: ClientIdentity,
     /// The certificates of etcd's CA.
     pub authorities: Vec<Certificate>,
+    /// The addresses of this machine.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// Asks the other members of etcd whether this node's member belongs to the cluster: those that its
-/// own one lists, or where it does not answer those that are remembered.
+/// own one lists, or where it does not answer those that are remembered. They are asked only where
+/// the machine has an address of this node's member.
 pub async fn ask_peers(
     node: &Node,
     peer: &Credential,
     known: Option<&Membership>,
     access: PeerAccess,
 ) -> MembershipInquiry {
-    let PeerAccess { identity, authorities } = access;
+    let PeerAccess { identity, authorities, addresses } = access;
     let trust = Trust::AuthoritiesDespiteExpiry(authorities);
     let Membership { id, urls, others } =
         match (own_membership(node, peer, &trust, &identity).await, known) {
@@ -75,6 +78,11 @@ pub async fn ask_peers(
                 ));
             }
         };
+    // The member of a disk that was restored elsewhere is still listed, at the earlier machine.
+    let urls = match urls_at(&urls, &addresses).await {
+        Ok(urls) => urls,
+        Err(reason) => return MembershipInquiry::NotPossible(reason),
+    };
     // Each URL apart, so that a hanging one delays no other one of the member.
     let asked = others.iter().enumerate().flat_map(|(at, one)| {
         one.urls.iter().map({
@@ -125,16 +133,11 @@ async fn ask_one(
         return PeerAnswer::DoesNotList;
     };
     let is_own = |url: &String| own.iter().any(|own| own.to_string() == *url);
-    if own.is_empty() || listed.urls().iter().any(is_own) {
+    if listed.urls().iter().any(is_own) {
         return PeerAnswer::Lists;
     }
     let urls = listed.urls().iter().take(SHOWN_URLS);
     PeerAnswer::ListsElsewhere(urls.map(|url| shown(url, SHOWN_CHARS)).collect())
-}
-
-/// The beginning of a text, without control characters.
-fn shown(text: &str, most: usize) -> String {
-    text.chars().filter(|c| !c.is_control()).take(most).collect()
 }
 
 async fn list(url: &str, trust: &Trust, identity: &ClientIdentity) -> Result<Vec<Member>, String> {

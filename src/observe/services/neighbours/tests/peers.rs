@@ -51,7 +51,11 @@ fn etcd_peer(node: &Node) -> &Credential {
 
 fn access(authority: &Authority) -> PeerAccess {
     let identity = authority.pair().identity();
-    PeerAccess { identity, authorities: vec![authority.certificate()] }
+    PeerAccess {
+        identity,
+        authorities: vec![authority.certificate()],
+        addresses: vec![[192, 0, 2, 7].into()],
+    }
 }
 
 /// A node whose etcd serves its peers at this URL.
@@ -94,6 +98,23 @@ async fn members_with_expired_certificates_are_counted() {
             let found = asked(others, access(&authority)).await;
             assert_eq!(judge_membership(&found).verdict, MembershipVerdict::Belongs);
             assert_eq!(answers(found), [PeerAnswer::Lists, PeerAnswer::Lists]);
+        })
+        .await;
+}
+
+/// A disk that was restored on other hardware: the others list the member still.
+#[tokio::test(flavor = "current_thread")]
+async fn machine_without_the_address_of_the_member_asks_none() {
+    LocalSet::new()
+        .run_until(async {
+            let authority = Authority::new("etcd-ca");
+            let others = vec![peer(&authority, &authority.pair(), &own_list()).await];
+            let restored =
+                PeerAccess { addresses: vec![[192, 0, 2, 9].into()], ..access(&authority) };
+            let found = asked(others, restored).await;
+            let reason = "this machine has none of the addresses by which etcd knows its member \
+                          (https://192.0.2.7:2380)";
+            assert_eq!(found, MembershipInquiry::NotPossible(reason.to_owned()));
         })
         .await;
 }
