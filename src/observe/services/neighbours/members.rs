@@ -3,11 +3,13 @@
 use serde::Deserialize;
 
 use super::answer::{REQUEST_TIMEOUT, count, parse_response};
-use crate::credentials::{Loaded, identity_of, load};
+use crate::credentials::{Loaded, identity_of, load, load_authority};
 use crate::drivers::http::{Call, Trust, call, get};
 use crate::drivers::tls::ClientIdentity;
+use crate::formats::x509::Certificate;
 use crate::model::{
-    Credential, Essential, EtcdMembers, EtcdPeer, MemberId, Membership, PeerUrl, TrialAt, Voter,
+    Credential, CredentialName, Essential, EtcdMembers, EtcdPeer, MemberId, Membership, PeerUrl,
+    Signer, TrialAt, Voter,
 };
 use crate::observe::Node;
 use crate::observe::services::together::run_concurrently;
@@ -43,15 +45,22 @@ struct Member {
 /// The list is asked without a quorum (`linearizable` is false where it is left out), so that there
 /// is an answer where the quorum is lost. The own member is found by the id in the answer's header:
 /// its addresses in the list need not be the one by which it is asked here.
+///
+/// The list is remembered, and decides later whom this node believes. While etcd is down, any user
+/// of the machine can listen at its address: so it has to come from a server with a certificate of
+/// etcd's CA. Where that CA is not known here, the members are counted, and no membership is noted.
 pub(super) async fn members(node: &Node) -> Result<EtcdMembers, String> {
-    let (own, identity) = etcd(node)?;
+    let Etcd { own, serves, identity } = etcd(node)?;
     let url = format!("https://{own}/v3/cluster/member/list");
-    // It is on this machine, and gets nothing secret.
     let asked = Call { url: &url, json: Some("{}"), ..Call::default() };
-    let answer = call(asked, &Trust::AnyCertificate, Some(&identity), REQUEST_TIMEOUT).await;
+    // Without the CA: it is on this machine, and gets nothing secret.
+    let authorities = serving_authorities(node, serves);
+    let is_verified = authorities.is_some();
+    let trust = authorities.map_or(Trust::AnyCertificate, Trust::AuthoritiesDespiteExpiry);
+    let answer = call(asked, &trust, Some(&identity), REQUEST_TIMEOUT).await;
     let list: MemberList = parse_response(&url, answer.map_err(|e| format!("{url}: {e}"))?)?;
     let own_id = list.header.member_id;
-    let membership = membership(&own_id, &list.members);
+    let membership = membership(&own_id, &list.members).filter(|_| is_verified);
     let voters: Vec<Member> = list.members.into_iter().filter(|one| !one.is_learner).collect();
     let all = voters.len();
     let rank = voters.iter().filter(|one| number(&one.id) < number(&own_id)).count();
@@ -86,15 +95,36 @@ fn number(id: &str) -> Option<u64> {
     id.parse().ok()
 }
 
-/// Returns the client address of this node's member, and an identity that it accepts.
-fn etcd(node: &Node) -> Result<(String, ClientIdentity), String> {
+/// How this node's member is asked.
+struct Etcd<'n> {
+    /// Its address for clients.
+    own: String,
+    /// The credential that it serves there.
+    serves: &'n CredentialName,
+    /// An identity that it accepts.
+    identity: ClientIdentity,
+}
+
+/// Returns the certificates of the CA by which a credential is judged: `None` where that CA is not
+/// known, or did not sign its certificate.
+fn serving_authorities(node: &Node, name: &CredentialName) -> Option<Vec<Certificate>> {
+    let credential = node.catalog.credentials.iter().find(|one| one.name == *name)?;
+    let authority = load_authority(&node.root, node.catalog.authority_of(credential)?);
+    let stored = load(&node.root, credential).stored()?;
+    let signed = authority.signer_of(&stored.certificate) == Signer::Authority;
+    signed.then(|| authority.anchors().cloned().collect())
+}
+
+/// Returns the client address of this node's member, and what is needed to ask it.
+fn etcd(node: &Node) -> Result<Etcd<'_>, String> {
     let uses = node
         .catalog
         .services
         .iter()
         .filter(|service| service.essential == Some(Essential::EtcdMember));
-    let own = uses.flat_map(|service| &service.uses).find_map(|one| one.served_at.clone());
-    let own = own.ok_or("etcd's manifest names no address for clients")?;
+    let mut uses = uses.flat_map(|service| &service.uses);
+    let own = uses.find_map(|one| Some((one.served_at.clone()?, &one.credential)));
+    let (own, serves) = own.ok_or("etcd's manifest names no address for clients")?;
     // The identities of its clients, the API server's first.
     let its_own = format!("https://{own}/");
     let of_etcd = |credential: &&Credential| {
@@ -107,7 +137,8 @@ fn etcd(node: &Node) -> Result<(String, ClientIdentity), String> {
             _ => None,
         }
     });
-    Ok((own, found.next().ok_or("there is no whole certificate here that etcd would know")?))
+    let identity = found.next().ok_or("there is no whole certificate here that etcd would know")?;
+    Ok(Etcd { own, serves, identity })
 }
 
 /// Whether a member that listens at one of these URLs says that it is healthy: it does so only

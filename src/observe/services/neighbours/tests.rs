@@ -15,7 +15,9 @@ use super::servers::is_ready;
 use super::*;
 use crate::common::trees::copy;
 use crate::drivers::http::{Trust, https_url};
-use crate::drivers::tls::servers::{Authority, VERSIONS, accept, server as tls_server};
+use crate::drivers::tls::servers::{
+    Authority, VERSIONS, accept, answer_with, server as tls_server,
+};
 use crate::model::{EtcdMembers, EtcdPeer, MemberId, Membership, Voter};
 use crate::observe::Config;
 use crate::sys::Root;
@@ -53,7 +55,8 @@ fn put(file: &Path, beginning: &str, line: &str) {
     fs::write(file, text.lines().map(change).collect::<Vec<_>>().join("\n") + "\n").unwrap();
 }
 
-/// Returns a node whose etcd and whose kubeconfigs' server are at these addresses.
+/// Returns a node whose etcd and whose kubeconfigs' server are at these addresses, both with this
+/// CA.
 fn node(etcd: &str, api: &str, authority: &Authority) -> (tempfile::TempDir, Node) {
     let dir = tempfile::tempdir().unwrap();
     let fixture =
@@ -65,6 +68,13 @@ fn node(etcd: &str, api: &str, authority: &Authority) -> (tempfile::TempDir, Nod
         "- --listen-client-urls=",
         &format!("- --listen-client-urls=https://{etcd}"),
     );
+    let etcd_file = |name: &str, text: String| {
+        fs::write(file("pki/etcd").join(name), text).unwrap();
+    };
+    let pair = authority.pair();
+    etcd_file("ca.crt", authority.certificate().to_pem());
+    etcd_file("server.crt", pair.certificate.to_pem());
+    etcd_file("server.key", pair.key_pem);
     let data = BASE64_STANDARD.encode(authority.certificate().to_pem());
     for name in ["admin.conf", "super-admin.conf", "controller-manager.conf", "scheduler.conf"] {
         put(&file(name), "server:", &format!("server: https://{api}"));
@@ -197,6 +207,60 @@ async fn learners_and_removed_members_are_no_voters() {
                 let Membership { id, urls, others } = found.membership.unwrap();
                 assert_eq!((id, others), (MemberId::new(7), vec![peer_at(&well)]));
                 assert_eq!(urls.is_empty(), without_own.len() == 1);
+            }
+        })
+        .await;
+}
+
+/// While etcd is down, any user of the machine can listen at its address.
+#[tokio::test(flavor = "current_thread")]
+async fn list_of_another_server_at_etcds_address_is_refused() {
+    LocalSet::new()
+        .run_until(async {
+            let (authority, foreign) = (Authority::new("etcd-ca"), Authority::new("another"));
+            let own = own_member(&foreign, 200, &["7 own".to_owned()]).await;
+            let (_dir, node) = node(&own, "127.0.0.1:1", &authority);
+            let reason = neighbours(&node, Essential::EtcdMember).await.unwrap_err();
+            let url = format!("https://{own}/v3/cluster/member/list: ");
+            assert!(reason.starts_with(&url) && reason.contains("certificate"), "{reason}");
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn list_of_expired_etcd_is_noted() {
+    LocalSet::new()
+        .run_until(async {
+            let authority = Authority::new("etcd-ca");
+            let list = "{\"header\":{\"member_id\":\"7\"},\"members\":[{\"ID\":\"7\"}]}";
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{list}", list.len());
+            let config = tls_server(&authority.pair_until(2001), VERSIONS[1], None);
+            let own = answer_with(config, "POST /v3/cluster/member/list ", answer).await;
+            let (_dir, node) = node(&own, "127.0.0.1:1", &authority);
+            let found = neighbours(&node, Essential::EtcdMember).await.unwrap();
+            let Neighbours::Members(members) = found else { panic!("{found:?}") };
+            assert_eq!(members.membership.unwrap().id, MemberId::new(7));
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn members_are_counted_and_not_noted_without_etcds_ca() {
+    LocalSet::new()
+        .run_until(async {
+            let (authority, unusual) = (Authority::new("etcd-ca"), Authority::new("unusual"));
+            let own = own_member(&unusual, 200, &["7 own".to_owned()]).await;
+            for lacks_ca in [false, true] {
+                let (dir, node) = node(&own, "127.0.0.1:1", &authority);
+                let pki = dir.path().join("etc/kubernetes/pki/etcd");
+                if lacks_ca {
+                    fs::remove_file(pki.join("ca.crt")).unwrap();
+                } else {
+                    fs::write(pki.join("server.crt"), unusual.pair().certificate.to_pem()).unwrap();
+                }
+                let found = neighbours(&node, Essential::EtcdMember).await.unwrap();
+                let Neighbours::Members(members) = found else { panic!("{found:?}") };
+                assert_eq!((members.voters, members.membership), (1, None), "{lacks_ca}");
             }
         })
         .await;
