@@ -127,6 +127,9 @@ pub enum MembershipInquiry {
     Asked {
         /// The id of this node's member.
         id: MemberId,
+        /// The number of other members that vote: those of this node's list, or more where one of
+        /// the lists in the answers has more.
+        others: usize,
         /// Each of the other members, and what it said.
         answers: Vec<(EtcdPeer, PeerAnswer)>,
     },
@@ -135,7 +138,7 @@ pub enum MembershipInquiry {
 /// The answer of another member of etcd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PeerAnswer {
-    /// It lists this node's member, at an address of this node.
+    /// It lists itself, and this node's member at an address of this node.
     Lists,
     /// It lists a member with the id at these other addresses only.
     ListsElsewhere(Vec<String>),

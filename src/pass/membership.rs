@@ -71,7 +71,7 @@ mod tests {
 
     use super::*;
     use crate::common::trees::copy;
-    use crate::drivers::tls::servers::{Authority, Pair, VERSIONS, answer_with, server};
+    use crate::drivers::tls::servers::{Authority, Pair, VERSIONS, answer_by_address, server};
     use crate::model::{EtcdPeer, MemberId, MembershipVerdict};
     use crate::observe::Config;
     use crate::sys::{Clock as _, Root, SystemClock};
@@ -110,12 +110,17 @@ mod tests {
     /// What is found out on this node, where the certificates of etcd's two other members, which
     /// list this one, have expired.
     async fn found(authority: &Authority, node: Node) -> MembershipFinding {
-        let body = "[{\"id\":7,\"peerURLs\":[\"https://192.0.2.7:2380\"],\"name\":\"cp1\"}]";
-        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let answer = |at: &str| {
+            let body = format!(
+                "[{{\"id\":7,\"peerURLs\":[\"https://192.0.2.7:2380\"],\"name\":\"cp1\"}},\
+                 {{\"id\":8,\"peerURLs\":[\"https://{at}\"],\"name\":\"cp2\"}}]"
+            );
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+        };
         let mut others = Vec::new();
         for _ in 0..2 {
             let config = server(&authority.pair_until(2001), VERSIONS[1], Some(authority));
-            let address = answer_with(config, "GET /members ", answer.clone()).await;
+            let address = answer_by_address(config, "GET /members ", answer).await;
             others.push(EtcdPeer { urls: vec![format!("https://{address}").parse().unwrap()] });
         }
         let urls = vec!["https://192.0.2.7:2380".parse().unwrap()];

@@ -1,24 +1,33 @@
 //! Whether this node's member of etcd still belongs to its cluster, by what the others say.
 //!
-//! A member is removed by a decision of more than half of all members. So the others that have not
-//! learned of it are never more than half of the others, however long they were off: more than half
-//! of them that list this node's member prove that it was not removed.
+//! A member is removed by a decision of more than half of all members that vote. So the others that
+//! have not learned of it are never more than half of the others, however long they were off: this
+//! node's member counts as one that belongs to the cluster where more than half of the others list
+//! it.
+//!
+//! Members may have joined or left since this node last knew of them. So the answer of a member
+//! counts only where it lists itself too, and the number of the others is the largest that is known
+//! here or listed in an answer.
+//!
+//! The evidence rests on the stores of the members. It can't know of a cluster that was made anew
+//! on other nodes, from a snapshot or by `--force-new-cluster`, while this one and those it asks
+//! were not part of it; nor of a removal that was acknowledged, and not yet applied anywhere, when
+//! all members lost power; nor of changes that no member that answers has learned of.
 
 use crate::model::{MembershipFinding, MembershipInquiry, MembershipVerdict, PeerAnswer};
 
 /// Judges the answers of the other members.
 #[must_use]
 pub fn judge_membership(inquiry: &MembershipInquiry) -> MembershipFinding {
-    let (id, answers) = match inquiry {
+    let (id, others, answers) = match inquiry {
         MembershipInquiry::NotPossible(reason) => {
             return MembershipFinding {
                 verdict: MembershipVerdict::Unknown,
                 text: format!("etcd's other members could not be asked: {reason}"),
             };
         }
-        MembershipInquiry::Asked { id, answers } => (id, answers),
+        MembershipInquiry::Asked { id, others, answers } => (id, *others, answers),
     };
-    let others = answers.len();
     let list = answers.iter().filter(|(_, answer)| *answer == PeerAnswer::Lists).count();
     let texts = |wanted: fn(&PeerAnswer) -> bool| {
         let of = answers.iter().filter(|(_, answer)| wanted(answer));
@@ -41,7 +50,11 @@ pub fn judge_membership(inquiry: &MembershipInquiry) -> MembershipFinding {
     let text = match verdict {
         MembershipVerdict::Belongs => format!("{said}, which therefore belongs to the cluster"),
         MembershipVerdict::Doubted | MembershipVerdict::Unknown => {
-            let reasons = [doubts, silent].concat();
+            let not_known = match others.saturating_sub(answers.len()) {
+                0 => None,
+                more => Some(format!("{more} of them can't be asked, since they joined later")),
+            };
+            let reasons = [doubts, silent, not_known.into_iter().collect()].concat();
             let because = if reasons.is_empty() { String::new() } else { ": ".to_owned() };
             format!("{said}, and more than half of them have to{because}{}", reasons.join("; "))
         }
@@ -70,9 +83,11 @@ mod tests {
             urls: vec![format!("https://10.0.0.{}:2380", at + 2).parse().unwrap()],
         };
         let answers = answers.iter().enumerate().map(|(at, one)| (peer(at), one.clone()));
-        let inquiry =
-            MembershipInquiry::Asked { id: MemberId::new(171), answers: answers.collect() };
-        judge_membership(&inquiry)
+        judge_membership(&asked(answers.len(), answers.collect()))
+    }
+
+    fn asked(others: usize, answers: Vec<(EtcdPeer, PeerAnswer)>) -> MembershipInquiry {
+        MembershipInquiry::Asked { id: MemberId::new(171), others, answers }
     }
 
     fn verdict(list: usize, silent: usize, denying: usize) -> MembershipVerdict {
@@ -118,6 +133,24 @@ mod tests {
                 "{members} members"
             );
         }
+    }
+
+    /// This node knows two others, and by the list of one of them there are more.
+    #[test]
+    fn members_that_joined_later_count_as_others() {
+        let peer = |url: &str| EtcdPeer { urls: vec![url.parse().unwrap()] };
+        let answers = vec![
+            (peer("https://10.0.0.2:2380"), PeerAnswer::Lists),
+            (peer("https://10.0.0.3:2380"), PeerAnswer::Lists),
+        ];
+        let verdict = |others| judge_membership(&asked(others, answers.clone())).verdict;
+        assert_eq!(verdict(3), MembershipVerdict::Belongs);
+        assert_eq!(verdict(4), MembershipVerdict::Unknown);
+        assert_eq!(
+            judge_membership(&asked(5, answers.clone())).text,
+            "2 of the other 5 members of etcd list this node's member ab, and more than half of \
+             them have to: 3 of them can't be asked, since they joined later"
+        );
     }
 
     #[test]

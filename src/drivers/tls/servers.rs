@@ -171,7 +171,17 @@ pub async fn answer_with(
     request: &'static str,
     answer: String,
 ) -> String {
+    answer_by_address(config, request, move |_| answer.clone()).await
+}
+
+/// Does the same with a text that is made of its own `host:port`.
+pub async fn answer_by_address(
+    config: Arc<ServerConfig>,
+    request: &'static str,
+    answer: impl Fn(&str) -> String + 'static,
+) -> String {
     accept(async move |stream| {
+        let answer = answer(&stream.local_addr().unwrap().to_string());
         let Ok(mut stream) = TlsAcceptor::from(config.clone()).accept(stream).await else { return };
         let mut got = vec![0; 8_192];
         let length = stream.read(&mut got).await.unwrap_or(0);

@@ -83,29 +83,28 @@ pub async fn ask_peers(
         Ok(urls) => urls,
         Err(reason) => return MembershipInquiry::NotPossible(reason),
     };
+    let question = Question { id, urls, trust, identity };
     // Each URL apart, so that a hanging one delays no other one of the member.
     let asked = others.iter().enumerate().flat_map(|(at, one)| {
-        one.urls.iter().map({
-            let (own, trust, identity) = (&urls, &trust, &identity);
-            move |url| {
-                let (url, own) = (url.clone(), own.clone());
-                let (trust, identity) = (trust.clone(), identity.clone());
-                async move { (at, ask_one(&url, id, &own, &trust, &identity).await) }
-            }
+        let question = &question;
+        one.urls.iter().map(move |url| {
+            let (url, peer, question) = (url.clone(), one.clone(), question.clone());
+            async move { (at, question.ask(&peer, &url).await) }
         })
     });
-    let found = run_concurrently(asked).await;
+    let found: Vec<_> = run_concurrently(asked).await.into_iter().flatten().collect();
     let answer = |at: usize, one: &EtcdPeer| {
         let silent = || {
             let reason = if one.urls.is_empty() { "it can't be asked" } else { PANICKED };
             PeerAnswer::Silent(format!("{one}: {reason}"))
         };
-        let of_it = found.iter().flatten().filter(|(of, _)| *of == at).map(|(_, answer)| answer);
+        let of_it = found.iter().filter(|(of, _)| *of == at).map(|(_, answer)| &answer.said);
         of_it.min_by_key(|answer| rank(answer)).cloned().unwrap_or_else(silent)
     };
     let answers: Vec<_> =
         others.iter().enumerate().map(|(at, one)| (one.clone(), answer(at, one))).collect();
-    MembershipInquiry::Asked { id, answers }
+    let listed = found.iter().map(|(_, answer)| answer.others).max().unwrap_or_default();
+    MembershipInquiry::Asked { id, others: answers.len().max(listed), answers }
 }
 
 /// Of the answers at several URLs of one member, a denial counts first, and silence last.
@@ -118,26 +117,62 @@ fn rank(answer: &PeerAnswer) -> u8 {
     }
 }
 
-async fn ask_one(
-    url: &PeerUrl,
+/// What each of the other members is asked about this node's one, and how.
+#[derive(Clone)]
+struct Question {
+    /// Its id.
     id: MemberId,
-    own: &[PeerUrl],
-    trust: &Trust,
-    identity: &ClientIdentity,
-) -> PeerAnswer {
-    let members = match list(&format!("{url}/members"), trust, identity).await {
-        Ok(members) => members,
-        Err(reason) => return PeerAnswer::Silent(shown(&reason, SHOWN_REASON)),
-    };
-    let Some(listed) = members.iter().find(|one| MemberId::new(one.id) == id) else {
-        return PeerAnswer::DoesNotList;
-    };
-    let is_own = |url: &String| own.iter().any(|own| own.to_string() == *url);
-    if listed.urls().iter().any(is_own) {
-        return PeerAnswer::Lists;
+    /// Its URLs at this machine.
+    urls: Vec<PeerUrl>,
+    trust: Trust,
+    identity: ClientIdentity,
+}
+
+/// What a member answers at one of its URLs.
+struct Answer {
+    said: PeerAnswer,
+    /// How many members besides this node's one vote, by its list.
+    others: usize,
+}
+
+impl Question {
+    async fn ask(&self, peer: &EtcdPeer, url: &PeerUrl) -> Answer {
+        match list(&format!("{url}/members"), &self.trust, &self.identity).await {
+            Ok(members) => Answer {
+                said: self.judge(peer, url, &members),
+                others: members.iter().filter(|one| self.is_other_voter(one)).count(),
+            },
+            Err(reason) => {
+                Answer { said: PeerAnswer::Silent(shown(&reason, SHOWN_REASON)), others: 0 }
+            }
+        }
     }
-    let urls = listed.urls().iter().take(SHOWN_URLS);
-    PeerAnswer::ListsElsewhere(urls.map(|url| shown(url, SHOWN_CHARS)).collect())
+
+    fn judge(&self, peer: &EtcdPeer, url: &PeerUrl, members: &[Member]) -> PeerAnswer {
+        let Some(listed) = members.iter().find(|one| MemberId::new(one.id) == self.id) else {
+            return PeerAnswer::DoesNotList;
+        };
+        if !is_at(listed, &self.urls) {
+            let urls = listed.urls().iter().take(SHOWN_URLS);
+            return PeerAnswer::ListsElsewhere(urls.map(|url| shown(url, SHOWN_CHARS)).collect());
+        }
+        // A member that was removed itself does not learn of later decisions.
+        if members.iter().any(|one| self.is_other_voter(one) && is_at(one, &peer.urls)) {
+            PeerAnswer::Lists
+        } else {
+            PeerAnswer::Silent(format!("{url} does not list itself"))
+        }
+    }
+
+    fn is_other_voter(&self, member: &Member) -> bool {
+        MemberId::new(member.id) != self.id && !member.is_learner
+    }
+}
+
+/// Whether a member is listed with one of these URLs.
+fn is_at(member: &Member, urls: &[PeerUrl]) -> bool {
+    let is_one = |listed: &String| urls.iter().any(|url| url.to_string() == *listed);
+    member.urls().iter().any(is_one)
 }
 
 async fn list(url: &str, trust: &Trust, identity: &ClientIdentity) -> Result<Vec<Member>, String> {

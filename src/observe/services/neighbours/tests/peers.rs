@@ -6,7 +6,9 @@ use tokio::task::LocalSet;
 
 use super::super::{PeerAccess, ask_peers};
 use super::{node, put};
-use crate::drivers::tls::servers::{Authority, Pair, VERSIONS, accept, answer_with, server};
+use crate::drivers::tls::servers::{
+    Authority, Pair, VERSIONS, accept, answer_by_address, answer_with, server,
+};
 use crate::model::{
     Credential, EtcdPeer, MemberId, Membership, MembershipInquiry, MembershipVerdict, PeerAnswer,
 };
@@ -18,11 +20,25 @@ use crate::sys::Root;
 const OWN: u64 = u64::MAX - 1;
 const OWN_URL: &str = "https://192.0.2.7:2380";
 
+/// Stands for the address of the member itself in its list.
+const ITSELF: &str = "ITSELF";
+
 /// The list of a member that knows this node's one by this id and address.
 fn list(id: u64, url: &str) -> String {
+    list_with(&[ITSELF], id, url)
+}
+
+/// The list of a member that knows these others, and this node's one by this id and address.
+fn list_with(others: &[&str], id: u64, url: &str) -> String {
+    let other = |(at, one): (usize, &&str)| {
+        format!(
+            "{{\"id\":{at},\"peerURLs\":[\"https://{one}\"],\"name\":\"cp2\",\
+             \"clientURLs\":[\"https://192.0.2.1:2379\"]}},"
+        )
+    };
+    let others: String = others.iter().enumerate().map(other).collect();
     format!(
-        "[{{\"id\":1,\"peerURLs\":[\"https://192.0.2.1:2380\"],\"name\":\"cp2\",\
-         \"clientURLs\":[\"https://192.0.2.1:2379\"]}},\
+        "[{others}\
          {{\"id\":{id},\"peerURLs\":[\"{url}\"],\"isLearner\":false,\"name\":\"cp1\"}}]\n"
     )
 }
@@ -38,7 +54,9 @@ fn http(status: u16, body: &str) -> String {
 /// Starts a member with this certificate, which wants clients of the authority.
 async fn peer(authority: &Authority, pair: &Pair, body: &str) -> EtcdPeer {
     let config = server(pair, VERSIONS[1], Some(authority));
-    at(&answer_with(config, "GET /members HTTP/1.1\r\n", http(200, body)).await)
+    let body = body.to_owned();
+    let answer = move |at: &str| http(200, &body.replace(ITSELF, at));
+    at(&answer_by_address(config, "GET /members HTTP/1.1\r\n", answer).await)
 }
 
 fn at(address: &str) -> EtcdPeer {
@@ -77,7 +95,7 @@ async fn asked(others: Vec<EtcdPeer>, access: PeerAccess) -> MembershipInquiry {
 
 fn answers(inquiry: MembershipInquiry) -> Vec<PeerAnswer> {
     match inquiry {
-        MembershipInquiry::Asked { id, answers } => {
+        MembershipInquiry::Asked { id, answers, .. } => {
             assert_eq!(id, MemberId::new(OWN));
             answers.into_iter().map(|(_, answer)| answer).collect()
         }
@@ -140,6 +158,57 @@ async fn member_that_does_not_know_this_one_says_so() {
                 ],
                 "ids that differ by one are two"
             );
+        })
+        .await;
+}
+
+/// This node's member knew two others before it went off. Since then three more joined, or one of
+/// the two was removed: the two alone can't say any more that it belongs to the cluster.
+#[tokio::test(flavor = "current_thread")]
+async fn changed_members_are_not_outvoted_by_earlier_ones() {
+    LocalSet::new()
+        .run_until(async {
+            let authority = Authority::new("etcd-ca");
+            let pair = authority.pair_until(2001);
+            let more = [ITSELF, "192.0.2.3:2380", "192.0.2.4:2380", "192.0.2.5:2380"];
+            let grown = list_with(&more, OWN, OWN_URL);
+            let without_itself = list_with(&["192.0.2.3:2380"], OWN, OWN_URL);
+            for (first, second, others, verdict) in [
+                (own_list(), own_list(), 2, MembershipVerdict::Belongs),
+                (list_with(&more[..2], OWN, OWN_URL), own_list(), 2, MembershipVerdict::Belongs),
+                (grown.clone(), own_list(), 4, MembershipVerdict::Unknown),
+                (grown.clone(), grown, 4, MembershipVerdict::Unknown),
+                (without_itself, own_list(), 2, MembershipVerdict::Unknown),
+            ] {
+                let peers = vec![
+                    peer(&authority, &pair, &first).await,
+                    peer(&authority, &pair, &second).await,
+                ];
+                let urls = peers[0].to_string();
+                let found = asked(peers, access(&authority)).await;
+                let MembershipInquiry::Asked { others: counted, answers, .. } = &found else {
+                    panic!("{found:?}")
+                };
+                assert_eq!(*counted, others, "{first}");
+                assert_eq!(judge_membership(&found).verdict, verdict, "{first}");
+                let silent = PeerAnswer::Silent(format!("{urls} does not list itself"));
+                let lists_itself = first.contains(ITSELF);
+                assert_eq!(answers[0].1, if lists_itself { PeerAnswer::Lists } else { silent });
+            }
+        })
+        .await;
+}
+
+/// A learner has no say, also in what it says of itself.
+#[tokio::test(flavor = "current_thread")]
+async fn member_that_became_a_learner_does_not_count() {
+    LocalSet::new()
+        .run_until(async {
+            let authority = Authority::new("etcd-ca");
+            let learner = own_list().replacen("\"name\":", "\"isLearner\":true,\"name\":", 1);
+            let others = vec![peer(&authority, &authority.pair(), &learner).await];
+            let found = answers(asked(others, access(&authority)).await);
+            assert!(matches!(&found[..], [PeerAnswer::Silent(_)]), "{found:?}");
         })
         .await;
 }
