@@ -123,6 +123,8 @@ impl fmt::Display for EtcdPeer {
 pub enum MembershipInquiry {
     /// They could not be asked: why, in words for an operator.
     NotPossible(String),
+    /// There is none: this node's member answers, and lists no other one that votes.
+    Alone(MemberId),
     /// Each of them was asked.
     Asked {
         /// The id of this node's member.
@@ -160,7 +162,7 @@ pub struct MembershipFinding {
 /// Whether this node's member of etcd belongs to the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MembershipVerdict {
-    /// More than half of the other members list it.
+    /// More than half of the other members list it, or there are no others.
     Belongs,
     /// At least one of them does not list it, or lists it at another address.
     Doubted,

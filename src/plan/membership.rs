@@ -26,6 +26,16 @@ pub fn judge_membership(inquiry: &MembershipInquiry) -> MembershipFinding {
                 text: format!("etcd's other members could not be asked: {reason}"),
             };
         }
+        // As on a single control-plane node: nothing can have removed it.
+        MembershipInquiry::Alone(id) => {
+            return MembershipFinding {
+                verdict: MembershipVerdict::Belongs,
+                text: format!(
+                    "this node's member {id} of etcd lists no other member, and therefore makes \
+                     up the cluster by itself"
+                ),
+            };
+        }
         MembershipInquiry::Asked { id, others, answers } => (id, *others, answers),
     };
     let list = answers.iter().filter(|(_, answer)| *answer == PeerAnswer::Lists).count();
@@ -150,6 +160,17 @@ mod tests {
             judge_membership(&asked(5, answers.clone())).text,
             "2 of the other 5 members of etcd list this node's member ab, and more than half of \
              them have to: 3 of them can't be asked, since they joined later"
+        );
+    }
+
+    #[test]
+    fn only_member_belongs_to_its_cluster() {
+        let found = judge_membership(&MembershipInquiry::Alone(MemberId::new(171)));
+        assert_eq!(found.verdict, MembershipVerdict::Belongs);
+        assert_eq!(
+            found.text,
+            "this node's member ab of etcd lists no other member, and therefore makes up the \
+             cluster by itself"
         );
     }
 

@@ -68,9 +68,10 @@ pub async fn ask_peers(
     let trust = Trust::AuthoritiesDespiteExpiry(authorities);
     let Membership { id, urls, others } =
         match (own_membership(node, peer, &trust, &identity).await, known) {
+            (Ok(found), _) if found.others.is_empty() => return MembershipInquiry::Alone(found.id),
             (Ok(found), _) => found,
-            (Err(_), Some(known)) => known.clone(),
-            (Err(reason), None) => {
+            (Err(_), Some(known)) if !known.others.is_empty() => known.clone(),
+            (Err(reason), _) => {
                 return MembershipInquiry::NotPossible(format!(
                     "their addresses are not remembered, and this node's own member does not list \
                      them: {}",

@@ -99,8 +99,45 @@ fn answers(inquiry: MembershipInquiry) -> Vec<PeerAnswer> {
             assert_eq!(id, MemberId::new(OWN));
             answers.into_iter().map(|(_, answer)| answer).collect()
         }
-        MembershipInquiry::NotPossible(reason) => panic!("{reason}"),
+        other => panic!("{other:?}"),
     }
+}
+
+/// The others were removed while this node was off, or restarted as a single member.
+#[tokio::test(flavor = "current_thread")]
+async fn own_member_without_others_is_not_in_question() {
+    LocalSet::new()
+        .run_until(async {
+            let authority = Authority::new("etcd-ca");
+            let list = list_with(&[], OWN, OWN_URL);
+            let with_learner = own_list().replacen("\"name\":", "\"isLearner\":true,\"name\":", 1);
+            let known = |others| Membership {
+                id: MemberId::new(OWN),
+                urls: vec![OWN_URL.parse().unwrap()],
+                others,
+            };
+            let others = vec![at("127.0.0.1:1")];
+            for list in [list, with_learner] {
+                let own = peer(&authority, &authority.pair_until(2001), &list).await.to_string();
+                let (_dir, node) = node_at(&own);
+                for known in [None, Some(known(others.clone()))] {
+                    let access = access(&authority);
+                    let found = ask_peers(&node, etcd_peer(&node), known.as_ref(), access).await;
+                    assert_eq!(found, MembershipInquiry::Alone(MemberId::new(OWN)));
+                }
+            }
+            // Neither what is remembered nor another server says so.
+            let foreign = Authority::new("another");
+            let own = peer(&foreign, &foreign.pair(), &list_with(&[], OWN, OWN_URL)).await;
+            for own in [own.to_string(), "https://127.0.0.1:1".to_owned()] {
+                let (_dir, node) = node_at(&own);
+                let known = known(Vec::new());
+                let access = access(&authority);
+                let found = ask_peers(&node, etcd_peer(&node), Some(&known), access).await;
+                assert!(matches!(found, MembershipInquiry::NotPossible(_)), "{found:?}");
+            }
+        })
+        .await;
 }
 
 #[tokio::test(flavor = "current_thread")]
