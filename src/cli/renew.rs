@@ -451,7 +451,8 @@ mod tests {
         let mut found = pass::preview(&node, &orders);
         assert!(!preview(&node, &found, &request).contains("note: "));
         let text = "2 of the other 2 members of etcd list this node's member".to_owned();
-        found.membership = Some(MembershipFinding { verdict: MembershipVerdict::Belongs, text });
+        let verdict = MembershipVerdict::Belongs;
+        found.membership = Some(MembershipFinding { verdict, text, may_change: true });
         let shown = preview(&node, &found, &request);
         assert!(
             shown.contains("\nnote: 2 of the other 2 members of etcd list this node's member\n"),

@@ -26,14 +26,16 @@ impl Default for Retries {
 
 impl Retries {
     /// Counts a pass, and gives the wait until it is made again, if it is. `recheck` is the wait
-    /// for what it deferred otherwise.
+    /// for what it deferred otherwise. Where a pass did not come to know whether it
+    /// `waits_for_peers`, that is as before.
     pub(super) fn next_wait(
         &mut self,
         failed: bool,
-        waits_for_peers: bool,
+        waits_for_peers: Option<bool>,
         recheck: Option<Duration>,
         jitter: f64,
     ) -> Option<Duration> {
+        let waits_for_peers = waits_for_peers.unwrap_or(self.without_peers.failures() > 0);
         let waits = [
             self.failed.count(failed, jitter),
             self.without_peers.count(waits_for_peers, jitter),
@@ -122,18 +124,20 @@ mod tests {
         let mut next = |failed, waits_for_peers| {
             retries.next_wait(failed, waits_for_peers, hour, 0.5).map(|wait| wait.as_secs())
         };
-        let waits: Vec<_> = (0..6).filter_map(|_| next(false, true)).collect();
+        let waits: Vec<_> = (0..6).filter_map(|_| next(false, Some(true))).collect();
         assert_eq!(waits, [60, 120, 240, 480, 600, 600]);
-        let waits: Vec<_> = (0..6).filter_map(|_| next(true, true)).collect();
+        let waits: Vec<_> = (0..6).filter_map(|_| next(true, Some(true))).collect();
         assert_eq!(
             waits,
             [60, 120, 240, 480, 600, 600],
             "a failure delays the question by no more"
         );
-        assert_eq!(next(true, false), Some(3_600), "as any failure");
-        assert_eq!(next(false, false), Some(3_600), "for what else is deferred");
-        assert_eq!(next(false, true), Some(60), "after they were not needed");
-        assert_eq!(Retries::default().next_wait(false, false, None, 0.5), None);
+        assert_eq!(next(true, None), Some(600), "an aborted pass still waits for them");
+        assert_eq!(next(true, Some(false)), Some(3_600), "as any failure");
+        assert_eq!(next(true, None), Some(3_600), "it did not wait for them");
+        assert_eq!(next(false, Some(false)), Some(3_600), "for what else is deferred");
+        assert_eq!(next(false, Some(true)), Some(60), "after they were not needed");
+        assert_eq!(Retries::default().next_wait(false, None, None, 0.5), None);
     }
 
     #[test]

@@ -362,7 +362,7 @@ impl Daemon {
     /// next scheduled pass finds it.
     fn plan_retry(&mut self, last: &PassSummary, report: Option<&Report>) {
         let failed = report.is_none_or(Report::failed);
-        let waits_for_peers = report.is_some_and(Report::waits_for_peers);
+        let waits_for_peers = report.map(Report::waits_for_peers);
         let recheck = report.and_then(|report| recheck_delay(report, self.options.clock.now()));
         let wait = self.retries.next_wait(failed, waits_for_peers, recheck, random_jitter());
         if let Some(wait) = wait.filter(|_| failed) {

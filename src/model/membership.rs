@@ -121,8 +121,16 @@ impl fmt::Display for EtcdPeer {
 /// cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MembershipInquiry {
-    /// They could not be asked: why, in words for an operator.
-    NotPossible(String),
+    /// They could not be asked.
+    NotPossible {
+        /// Why, in words for an operator.
+        reason: String,
+        /// Whether it may be possible soon without a change of the node's files.
+        may_change: bool,
+    },
+    /// They were not asked, since this machine has none of the addresses of this node's member: in
+    /// words for an operator.
+    Elsewhere(String),
     /// There is none: this node's member answers, and lists no other one that votes.
     Alone(MemberId),
     /// Each of them was asked.
@@ -157,6 +165,8 @@ pub struct MembershipFinding {
     pub verdict: MembershipVerdict,
     /// The answers in a sentence, for an operator.
     pub text: String,
+    /// Whether the same question may soon have another answer.
+    pub may_change: bool,
 }
 
 /// Whether this node's member of etcd belongs to the cluster.
@@ -164,7 +174,8 @@ pub struct MembershipFinding {
 pub enum MembershipVerdict {
     /// More than half of the other members list it, or there are no others.
     Belongs,
-    /// At least one of them does not list it, or lists it at another address.
+    /// At least one of them does not list it, or lists it at another address; or this machine has
+    /// none of its addresses.
     Doubted,
     /// Too few of them answer.
     Unknown,

@@ -148,7 +148,11 @@ mod tests {
         let found = survey(&node, now);
         let preview = decide_by(&node, &orders, found, &PassMemory::default(), &memory, || {
             asked += 1;
-            said.map(|verdict| MembershipFinding { verdict, text: "so they say".to_owned() })
+            said.map(|verdict| MembershipFinding {
+                verdict,
+                text: "so they say".to_owned(),
+                may_change: true,
+            })
         });
         (preview, asked)
     }

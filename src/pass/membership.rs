@@ -31,18 +31,22 @@ pub(super) fn find_out(
     if !node.root.is_host() || node.platform != Platform::Plain {
         return None;
     }
-    Some(judge_membership(
-        &inquire(node, known, now).unwrap_or_else(MembershipInquiry::NotPossible),
-    ))
+    Some(judge_membership(&inquire(node, known, now)))
 }
 
-fn inquire(
-    node: &Node,
-    known: Option<&Membership>,
-    now: Timestamp,
-) -> Result<MembershipInquiry, String> {
-    let (peer, access) = access(node, own_addresses()?, now)?;
-    block_on(ask_peers(node, peer, known, access)).map_err(|e| e.to_string())
+fn inquire(node: &Node, known: Option<&Membership>, now: Timestamp) -> MembershipInquiry {
+    let not_possible =
+        |may_change| move |reason| MembershipInquiry::NotPossible { reason, may_change };
+    let addresses = match own_addresses() {
+        Ok(found) => found,
+        Err(reason) => return not_possible(true)(reason),
+    };
+    match access(node, addresses, now) {
+        Ok((peer, access)) => block_on(ask_peers(node, peer, known, access))
+            .unwrap_or_else(|e| not_possible(true)(e.to_string())),
+        // An identity takes other files on this node.
+        Err(reason) => not_possible(false)(reason),
+    }
 }
 
 fn access(
@@ -129,7 +133,8 @@ mod tests {
         let (peer, access) = match access(&node, vec![[192, 0, 2, 7].into()], now) {
             Ok(found) => found,
             Err(reason) => {
-                return judge_membership(&MembershipInquiry::NotPossible(reason));
+                let inquiry = MembershipInquiry::NotPossible { reason, may_change: false };
+                return judge_membership(&inquiry);
             }
         };
         judge_membership(&ask_peers(&node, peer, Some(&known), access).await)

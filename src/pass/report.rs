@@ -59,12 +59,14 @@ impl Report {
             .filter_map(|(name, result)| Some((name.clone(), result.as_ref().err()?.to_string())))
     }
 
-    /// Whether too few of etcd's other members said that this node belongs to the cluster: an
-    /// operator's word, or a later answer of theirs, is waited for.
+    /// Whether too few of etcd's other members said that this node belongs to the cluster, and a
+    /// later answer of theirs is waited for.
     #[must_use]
     pub fn waits_for_peers(&self) -> bool {
         let finding = self.membership.as_ref();
-        finding.is_some_and(|finding| finding.verdict != MembershipVerdict::Belongs)
+        let waits =
+            |one: &MembershipFinding| one.may_change && one.verdict != MembershipVerdict::Belongs;
+        finding.is_some_and(waits)
     }
 
     /// Whether something that was to be done went wrong.

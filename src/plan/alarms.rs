@@ -38,7 +38,8 @@ const NOT_KNOWN: &str = "Where another control-plane node works, check there whe
     others follow by themselves within a quarter of an hour, and etcd works again when more than \
     half of its members do.";
 
-/// What to do where another member says that the node does not belong to it.
+/// What to do where another member says that the node does not belong to it, or where the disk
+/// seems to be in another machine.
 const IN_DOUBT: &str = "Check on another control-plane node whether this one still belongs to the \
     cluster (kubectl get nodes; etcdctl member list). If it was removed, run kubeadm reset here, \
     and kubeadm join if it is to be added again. If it was restored on other hardware, switch \

@@ -20,10 +20,19 @@ use crate::model::{MembershipFinding, MembershipInquiry, MembershipVerdict, Peer
 #[must_use]
 pub fn judge_membership(inquiry: &MembershipInquiry) -> MembershipFinding {
     let (id, others, answers) = match inquiry {
-        MembershipInquiry::NotPossible(reason) => {
+        MembershipInquiry::NotPossible { reason, may_change } => {
             return MembershipFinding {
                 verdict: MembershipVerdict::Unknown,
                 text: format!("etcd's other members could not be asked: {reason}"),
+                may_change: *may_change,
+            };
+        }
+        MembershipInquiry::Elsewhere(reason) => {
+            return MembershipFinding {
+                verdict: MembershipVerdict::Doubted,
+                text: format!("etcd's other members were not asked: {reason}"),
+                // The address may come later than the first pass.
+                may_change: true,
             };
         }
         // As on a single control-plane node: nothing can have removed it.
@@ -34,6 +43,7 @@ pub fn judge_membership(inquiry: &MembershipInquiry) -> MembershipFinding {
                     "this node's member {id} of etcd lists no other member, and therefore makes \
                      up the cluster by itself"
                 ),
+                may_change: true,
             };
         }
         MembershipInquiry::Asked { id, others, answers } => (id, *others, answers),
@@ -69,7 +79,7 @@ pub fn judge_membership(inquiry: &MembershipInquiry) -> MembershipFinding {
             format!("{said}, and more than half of them have to{because}{}", reasons.join("; "))
         }
     };
-    MembershipFinding { verdict, text }
+    MembershipFinding { verdict, text, may_change: true }
 }
 
 fn text(peer: &str, answer: &PeerAnswer) -> String {
@@ -189,10 +199,18 @@ mod tests {
              them have to: https://10.0.0.3:2380 does not list it; https://10.0.0.5:2380 lists it \
              at another address (https://10.0.0.9:2380); https://10.0.0.4:2380/members: it is off"
         );
-        let reason = "etcd's manifest does not say its name".to_owned();
-        assert_eq!(
-            judge_membership(&MembershipInquiry::NotPossible(reason)).text,
-            "etcd's other members could not be asked: etcd's manifest does not say its name"
-        );
+        for may_change in [false, true] {
+            let reason = "etcd's manifest does not say its name".to_owned();
+            let found = judge_membership(&MembershipInquiry::NotPossible { reason, may_change });
+            assert_eq!(
+                found.text,
+                "etcd's other members could not be asked: etcd's manifest does not say its name"
+            );
+            assert_eq!((found.verdict, found.may_change), (MembershipVerdict::Unknown, may_change));
+        }
+        let reason = "this machine has none of the addresses".to_owned();
+        let found = judge_membership(&MembershipInquiry::Elsewhere(reason));
+        assert_eq!(found.verdict, MembershipVerdict::Doubted, "as where a member says so");
+        assert!(found.text.ends_with("were not asked: this machine has none of the addresses"));
     }
 }

@@ -430,7 +430,11 @@ mod tests {
                 refused: Vec::new(),
                 long_expired: BTreeMap::new(),
             },
-            membership: Some(MembershipFinding { verdict, text: "1 of 2 lists it".to_owned() }),
+            membership: Some(MembershipFinding {
+                verdict,
+                text: "1 of 2 lists it".to_owned(),
+                may_change: true,
+            }),
             services: ServicesReport::default(),
             results: Vec::new(),
             copies: Vec::new(),
@@ -448,8 +452,12 @@ mod tests {
             (MembershipVerdict::Doubted, true),
             (MembershipVerdict::Belongs, false),
         ] {
-            let report = report(verdict);
+            let mut report = report(verdict);
             assert_eq!(report.waits_for_peers(), lasts, "{verdict:?}");
+            if let Some(finding) = &mut report.membership {
+                finding.may_change = false;
+            }
+            assert!(!report.waits_for_peers(), "asking again is of no use");
             let writer = PassWriter { id: PassId::default(), report: Some(&report) };
             let lines = writer.lasting_lines(&PassSummary::default(), Timestamp::default());
             let texts: Vec<_> = lines.iter().map(|(topic, text, _)| (topic, text)).collect();

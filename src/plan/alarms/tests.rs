@@ -400,7 +400,11 @@ fn long_expired_is_alarmed_with_what_the_other_members_say() {
         let text = "1 of the other 2 members of etcd lists this node's member".to_owned();
         let case = Case {
             deferred: vec![Deferral { awaits: Awaited::Word, ..deferred(None) }],
-            membership: verdict.map(|verdict| MembershipFinding { verdict, text }),
+            membership: verdict.map(|verdict| MembershipFinding {
+                verdict,
+                text,
+                may_change: true,
+            }),
             ..Case::with(vec![ends_in("apiserver", -40, nothing)])
         };
         let alarms = case.assessment().alarms;

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, ToSocketAddrs as _};
 
 use super::answer::{SHOWN_REASON, shown};
-use crate::model::PeerUrl;
+use crate::model::{MembershipInquiry, PeerUrl};
 use crate::observe::services::together::{PANICKED, run_blocking, run_concurrently};
 
 /// The most URLs of one member that are looked at.
@@ -13,34 +13,44 @@ const MAX_URLS: usize = 16;
 /// looked up. A disk that was restored on another machine has none.
 ///
 /// # Errors
-/// A text that names the URLs, where there is none.
+/// What becomes of the question where there is none: it names the URLs.
 pub(super) async fn urls_at(
     urls: &[PeerUrl],
     addresses: &[IpAddr],
-) -> Result<Vec<PeerUrl>, String> {
+) -> Result<Vec<PeerUrl>, MembershipInquiry> {
+    let not_known = |reason| Err(MembershipInquiry::NotPossible { reason, may_change: true });
     if urls.is_empty() {
-        return Err("the address by which etcd knows its member is not known here".to_owned());
+        return not_known(
+            "the address by which etcd knows its member is not known here".to_owned(),
+        );
+    }
+    if addresses.is_empty() {
+        return not_known("this machine has no address".to_owned());
     }
     let urls: Vec<_> = urls.iter().take(MAX_URLS).collect();
     let hosts = urls.iter().map(|url| addresses_of(url.host().to_owned()));
     let found = run_concurrently(hosts.collect::<Vec<_>>()).await;
-    let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
+    let (mut here, mut elsewhere, mut are_known) = (Vec::new(), Vec::new(), true);
     for (url, found) in urls.into_iter().zip(found) {
         match found.unwrap_or_else(|| Err(PANICKED.to_owned())) {
             Ok(found) if found.iter().any(|one| is_among(*one, addresses)) => {
                 here.push(url.clone());
             }
             Ok(_) => elsewhere.push(url.to_string()),
-            Err(reason) => elsewhere.push(format!("{url}: {}", shown(&reason, SHOWN_REASON))),
+            Err(reason) => {
+                are_known = false;
+                elsewhere.push(format!("{url}: {}", shown(&reason, SHOWN_REASON)));
+            }
         }
     }
-    if here.is_empty() {
-        return Err(format!(
-            "this machine has none of the addresses by which etcd knows its member ({})",
-            elsewhere.join(", ")
-        ));
+    if !here.is_empty() {
+        return Ok(here);
     }
-    Ok(here)
+    let reason = format!(
+        "this machine has none of the addresses by which etcd knows its member ({})",
+        elsewhere.join(", ")
+    );
+    if are_known { Err(MembershipInquiry::Elsewhere(reason)) } else { not_known(reason) }
 }
 
 fn is_among(address: IpAddr, addresses: &[IpAddr]) -> bool {
@@ -63,7 +73,7 @@ async fn addresses_of(host: String) -> Result<Vec<IpAddr>, String> {
 mod tests {
     use super::*;
 
-    async fn at(urls: &[&str], addresses: &[&str]) -> Result<Vec<String>, String> {
+    async fn at(urls: &[&str], addresses: &[&str]) -> Result<Vec<String>, MembershipInquiry> {
         let urls: Vec<_> = urls.iter().map(|url| url.parse().unwrap()).collect();
         let addresses: Vec<_> = addresses.iter().map(|one| one.parse().unwrap()).collect();
         let found = urls_at(&urls, &addresses).await?;
@@ -89,15 +99,26 @@ mod tests {
 
     #[tokio::test]
     async fn machine_without_such_address_is_said_with_the_urls() {
-        let reason = at(&["https://10.0.0.2:2380", "https://10.0.0.3:2380"], &["10.0.0.1"]).await;
+        let found = at(&["https://10.0.0.2:2380", "https://10.0.0.3:2380"], &["10.0.0.1"]).await;
+        let reason = "this machine has none of the addresses by which etcd knows its member \
+                      (https://10.0.0.2:2380, https://10.0.0.3:2380)";
+        assert_eq!(found.unwrap_err(), MembershipInquiry::Elsewhere(reason.to_owned()));
+    }
+
+    /// The network may not be up yet.
+    #[tokio::test]
+    async fn unknown_addresses_are_no_sign_of_another_machine() {
+        let reason = |found: Result<_, _>| match found {
+            Err(MembershipInquiry::NotPossible { reason, may_change: true }) => reason,
+            other => panic!("{other:?}"),
+        };
+        let both = ["https://nowhere.invalid:2380", "https://10.0.0.3:2380"];
+        let said = reason(at(&both, &["10.0.0.1"]).await);
+        assert!(said.contains("(https://nowhere.invalid:2380: "), "{said}");
+        assert_eq!(reason(at(&both, &[]).await), "this machine has no address");
         assert_eq!(
-            reason.unwrap_err(),
-            "this machine has none of the addresses by which etcd knows its member \
-             (https://10.0.0.2:2380, https://10.0.0.3:2380)"
+            reason(at(&[], &["10.0.0.1"]).await),
+            "the address by which etcd knows its member is not known here"
         );
-        let reason = at(&["https://nowhere.invalid:2380"], &["10.0.0.1"]).await.unwrap_err();
-        assert!(reason.contains("(https://nowhere.invalid:2380: "), "{reason}");
-        let reason = at(&[], &["10.0.0.1"]).await.unwrap_err();
-        assert_eq!(reason, "the address by which etcd knows its member is not known here");
     }
 }

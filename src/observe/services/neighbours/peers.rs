@@ -72,17 +72,18 @@ pub async fn ask_peers(
             (Ok(found), _) => found,
             (Err(_), Some(known)) if !known.others.is_empty() => known.clone(),
             (Err(reason), _) => {
-                return MembershipInquiry::NotPossible(format!(
+                let reason = format!(
                     "their addresses are not remembered, and this node's own member does not list \
                      them: {}",
                     shown(&reason, SHOWN_REASON)
-                ));
+                );
+                return MembershipInquiry::NotPossible { reason, may_change: true };
             }
         };
     // The member of a disk that was restored elsewhere is still listed, at the earlier machine.
     let urls = match urls_at(&urls, &addresses).await {
         Ok(urls) => urls,
-        Err(reason) => return MembershipInquiry::NotPossible(reason),
+        Err(inquiry) => return inquiry,
     };
     let question = Question { id, urls, trust, identity };
     // Each URL apart, so that a hanging one delays no other one of the member.
