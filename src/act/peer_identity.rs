@@ -2,7 +2,7 @@
 //!
 //! etcd accepts only clients of its CA at the addresses for its peers. After a long absence this
 //! node's certificates have expired, so a passing one takes their place: it is made in memory
-//! alone, for a few minutes, and never written.
+//! alone, for a day, and never written.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::formats::x509::{
     Certificate, IssueError, KeyAlgorithm, KeyError, PrivateKey, ReadError, Terms, random_serial,
     reissue,
 };
-use crate::model::{Authority, Credential, CredentialName, Signer, Timestamp};
+use crate::model::{Authority, Credential, CredentialName, Signer, Timestamp, days};
 use crate::sys::Root;
 
-/// How long a passing certificate is valid.
-const PASSING: Duration = Duration::from_secs(10 * 60);
+/// How long a passing certificate is valid: after a long absence the clocks of the nodes differ.
+const PASSING: Duration = days(1);
 
 /// Why there is no identity for etcd's other members.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +82,7 @@ pub fn peer_identity(
     identity(&certificate, &[], &key).map_err(PeerIdentityError::Unusable)
 }
 
-/// Issues a certificate again for a new key, for a few minutes.
+/// Issues a certificate again for a new key, for a day.
 fn passing(
     old: &Certificate,
     issuer: &Certificate,
@@ -90,7 +90,7 @@ fn passing(
     now: Timestamp,
 ) -> Result<(Certificate, PrivateKey), PeerIdentityError> {
     let key = PrivateKey::generate(&KeyAlgorithm::EcdsaP256)?;
-    // After a long absence the clocks of the nodes differ: it begins with its CA.
+    // By a clock that is behind, too: it begins with its CA.
     let terms = Terms {
         serial: random_serial()?,
         not_before: issuer.not_before,
@@ -105,10 +105,9 @@ mod tests {
     use super::*;
     use crate::formats::x509::fixtures::{ECDSA_TREE, RSA_TREE, certificate, key, now};
     use crate::formats::x509::verify_renewed;
-    use crate::model::days;
 
     #[test]
-    fn passing_certificate_has_the_subject_and_ends_soon() {
+    fn passing_certificate_has_the_subject_and_lasts_a_day() {
         for tree in [RSA_TREE, ECDSA_TREE] {
             let (old, issuer) =
                 (certificate(tree, "etcd/peer.crt"), certificate(tree, "etcd/ca.crt"));
@@ -118,7 +117,11 @@ mod tests {
             let (new, new_key) = passing(&old, &issuer, &issuer_key, later).unwrap();
             verify_renewed(&new, &old, &issuer, later).unwrap();
             assert!(new_key.fits(&new) && !new_key.fits(&old), "the old key is not used");
-            assert_eq!(new.not_after, later.plus(PASSING));
+            assert_eq!(new.not_after, later.plus(days(1)));
+            for ahead in [days(0), Duration::from_secs(23 * 3_600)] {
+                assert!(new.is_valid_at(later.plus(ahead)), "by a clock that differs");
+                assert!(new.is_valid_at(later.minus(ahead)));
+            }
             let last = issuer.not_after;
             let (new, _) = passing(&old, &issuer, &issuer_key, last).unwrap();
             assert_eq!(new.not_after, last, "never beyond its CA");
