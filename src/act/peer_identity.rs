@@ -12,7 +12,7 @@ use crate::formats::x509::{
     Certificate, IssueError, KeyAlgorithm, KeyError, PrivateKey, ReadError, Terms, random_serial,
     reissue,
 };
-use crate::model::{Authority, Credential, CredentialName, Signer, Timestamp, days};
+use crate::model::{Authority, AuthorityName, Credential, CredentialName, Signer, Timestamp, days};
 use crate::sys::Root;
 
 /// How long a passing certificate is valid: after a long absence the clocks of the nodes differ.
@@ -21,18 +21,34 @@ const PASSING: Duration = days(1);
 /// Why there is no identity for etcd's other members.
 #[derive(Debug, thiserror::Error)]
 pub enum PeerIdentityError {
-    /// There is no certificate with the subject of this node's member.
-    #[error("{0} has no certificate here that can be read")]
-    NoCertificate(CredentialName),
+    /// There is no certificate with the subject of this node's member: why.
+    #[error("{0} can't be used: {1}")]
+    NoCertificate(CredentialName, String),
     /// Another CA signed the certificate.
     #[error("the certificate of {0} is not one of etcd's CA")]
     Foreign(CredentialName),
-    /// The key of the CA is elsewhere.
-    #[error("{0} has expired, and the key of its CA {1} is not on this node")]
-    ExternalAuthority(CredentialName, String),
-    /// The CA can't sign.
-    #[error("{0} has expired, and its CA {1} can't sign")]
-    Authority(CredentialName, String),
+    /// The credential can't be used, and the key of the CA is elsewhere.
+    #[error(
+        "{name} can't be used: {reason}; and the key of its CA {authority} is not on this node"
+    )]
+    ExternalAuthority {
+        /// The credential.
+        name: CredentialName,
+        /// Why it can't be used.
+        reason: String,
+        /// Its CA.
+        authority: AuthorityName,
+    },
+    /// The credential can't be used, and the CA can't sign.
+    #[error("{name} can't be used: {reason}; and its CA {authority} can't sign")]
+    Authority {
+        /// The credential.
+        name: CredentialName,
+        /// Why it can't be used.
+        reason: String,
+        /// Its CA.
+        authority: AuthorityName,
+    },
     /// No key could be made.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -60,22 +76,36 @@ pub fn peer_identity(
     now: Timestamp,
 ) -> Result<ClientIdentity, PeerIdentityError> {
     let name = || credential.name.clone();
-    let found = load(root, credential);
-    let is_whole = matches!(found, Loaded::Whole(_));
-    let stored = found.stored().ok_or_else(|| PeerIdentityError::NoCertificate(name()))?;
+    let (stored, trouble) = match load(root, credential) {
+        Loaded::Whole(stored) if stored.certificate.is_valid_at(now) => {
+            return identity_of(&stored).map_err(PeerIdentityError::Unusable);
+        }
+        Loaded::Whole(stored) if stored.certificate.not_after < now => {
+            (stored, "it has expired".to_owned())
+        }
+        Loaded::Whole(stored) => (stored, "it is not valid yet".to_owned()),
+        Loaded::KeyMissing(stored, reason) | Loaded::Mismatched(stored, reason) => (stored, reason),
+        Loaded::Absent => {
+            let reason = "it has no certificate on this node".to_owned();
+            return Err(PeerIdentityError::NoCertificate(name(), reason));
+        }
+        Loaded::Unreadable(reason)
+        | Loaded::NoCertificate(reason)
+        | Loaded::Damaged(reason)
+        | Loaded::CertificateMissing(reason) => {
+            return Err(PeerIdentityError::NoCertificate(name(), reason));
+        }
+    };
     let old = &stored.certificate;
-    if is_whole && old.is_valid_at(now) {
-        return identity_of(&stored).map_err(PeerIdentityError::Unusable);
-    }
     if loaded.signer_of(old) != Signer::Authority {
         return Err(PeerIdentityError::Foreign(name()));
     }
     let (issuer, issuer_key) = loaded.signer(now).ok_or_else(|| {
-        let authority = authority.name.to_string();
+        let (name, authority) = (name(), authority.name.clone());
         if loaded.is_external() {
-            PeerIdentityError::ExternalAuthority(name(), authority)
+            PeerIdentityError::ExternalAuthority { name, reason: trouble, authority }
         } else {
-            PeerIdentityError::Authority(name(), authority)
+            PeerIdentityError::Authority { name, reason: trouble, authority }
         }
     })?;
     let (certificate, key) = passing(old, issuer, issuer_key, now)?;

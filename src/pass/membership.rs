@@ -180,16 +180,61 @@ mod tests {
             .run_until(async {
                 let authority = Authority::new("etcd-ca");
                 let expired = authority.pair_until(2001);
+                let valid = authority.pair();
                 let foreign = Authority::new("another").pair_until(2001);
-                for (with_key, peer, reason) in [
-                    (false, Some(&expired), "the key of its CA etcd-ca is not on this node"),
-                    (true, Some(&foreign), "the certificate of etcd/peer is not one of etcd's CA"),
-                    (true, None, "etcd/peer has no certificate here that can be read"),
-                ] {
-                    let (_dir, node) = node(&authority, with_key, peer);
+                let not_yet = authority.pair_from_3000();
+                let no_ca_key = "; and the key of its CA etcd-ca is not on this node";
+                let no_key = "etcd/peer can't be used: /etc/kubernetes/pki/etcd/peer.key: does not \
+                              exist, and its certificate does";
+                let no_certificate = "etcd/peer can't be used: /etc/kubernetes/pki/etcd/peer.crt: \
+                                      does not exist, and its key";
+                let remove = |file: &'static str| {
+                    move |pki: &Path| {
+                        fs::remove_file(pki.join(file)).unwrap();
+                    }
+                };
+                let key_of_another = |pki: &Path| {
+                    fs::write(pki.join("peer.key"), Authority::new("a").pair().key_pem).unwrap();
+                };
+                let dir_as_key = |pki: &Path| {
+                    fs::remove_file(pki.join("peer.key")).unwrap();
+                    fs::create_dir(pki.join("peer.key")).unwrap();
+                };
+                let cases: [(bool, Option<&Pair>, &dyn Fn(&Path), [&str; 2]); 9] = [
+                    (
+                        false,
+                        Some(&expired),
+                        &|_| {},
+                        ["etcd/peer can't be used: it has expired", no_ca_key],
+                    ),
+                    (false, Some(&not_yet), &|_| {}, ["it is not valid yet", no_ca_key]),
+                    (false, Some(&valid), &remove("peer.key"), [no_key, no_ca_key]),
+                    (false, Some(&valid), &key_of_another, ["peer.key: ", no_ca_key]),
+                    (true, Some(&expired), &remove("peer.crt"), [no_certificate, ""]),
+                    (true, Some(&valid), &dir_as_key, ["etcd/peer can't be used: ", "peer.key"]),
+                    (true, Some(&expired), &remove("ca.crt"), ["etcd/peer", ""]),
+                    (
+                        true,
+                        Some(&foreign),
+                        &|_| {},
+                        ["the certificate of etcd/peer is not one of etcd's CA", ""],
+                    ),
+                    (
+                        true,
+                        None,
+                        &|_| {},
+                        ["etcd/peer can't be used: it has no certificate on this node", ""],
+                    ),
+                ];
+                for (with_key, peer, change, reasons) in cases {
+                    let (dir, node) = node(&authority, with_key, peer);
+                    change(&dir.path().join("etc/kubernetes/pki/etcd"));
                     let finding = found(&authority, node).await;
                     assert_eq!(finding.verdict, MembershipVerdict::Unknown);
-                    assert!(finding.text.contains(reason), "{}", finding.text);
+                    let text = &finding.text;
+                    assert!(reasons.iter().all(|one| text.contains(one)), "{text}");
+                    let says_expired = reasons[0].ends_with("has expired");
+                    assert_eq!(text.contains("expired"), says_expired, "{text}");
                 }
             })
             .await;
