@@ -10,5 +10,6 @@ pub mod kubelet;
 pub mod manifest;
 pub mod node_report;
 pub mod pem;
+pub mod plain_text;
 pub mod unit;
 pub mod x509;

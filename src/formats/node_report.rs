@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::plain_text::plain_text;
 use crate::model::NodeReport;
 
 const FORMAT: u32 = 1;
@@ -98,16 +99,7 @@ pub fn read(text: &str) -> Result<NodeReport, ReportError> {
 /// The beginning of a text, without the characters that are not shown or change how others are.
 #[must_use]
 pub fn shown(text: &str) -> String {
-    text.chars().filter(|c| is_shown(*c)).take(MAX_TEXT).collect()
-}
-
-fn is_shown(c: char) -> bool {
-    let changes_direction = matches!(
-        c,
-        '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' | '\u{fff0}'..='\u{ffff}' | '\u{e0000}'..='\u{e0fff}'
-    );
-    !c.is_control() && !changes_direction
+    plain_text(text, MAX_TEXT)
 }
 
 #[cfg(test)]

@@ -12,11 +12,6 @@ pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 /// The most characters of a reason that are shown: an error may quote the answer.
 pub(super) const SHOWN_REASON: usize = 200;
 
-/// The beginning of a text, without control characters.
-pub(super) fn shown(text: &str, most: usize) -> String {
-    text.chars().filter(|c| !c.is_control()).take(most).collect()
-}
-
 /// Returns how many of them are healthy.
 pub(super) fn count(answers: &[Option<bool>]) -> usize {
     answers.iter().filter(|answer| **answer == Some(true)).count()

@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, ToSocketAddrs as _};
 
-use super::answer::{SHOWN_REASON, shown};
+use super::answer::SHOWN_REASON;
+use crate::formats::plain_text::plain_text;
 use crate::model::{MembershipInquiry, PeerUrl};
 use crate::observe::services::together::{PANICKED, run_blocking, run_concurrently};
 
@@ -39,7 +40,7 @@ pub(super) async fn urls_at(
             Ok(_) => elsewhere.push(url.to_string()),
             Err(reason) => {
                 are_known = false;
-                elsewhere.push(format!("{url}: {}", shown(&reason, SHOWN_REASON)));
+                elsewhere.push(format!("{url}: {}", plain_text(&reason, SHOWN_REASON)));
             }
         }
     }

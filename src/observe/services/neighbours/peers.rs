@@ -7,11 +7,12 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
-use super::answer::{REQUEST_TIMEOUT, SHOWN_REASON, parse_response, shown};
+use super::answer::{REQUEST_TIMEOUT, SHOWN_REASON, parse_response};
 use super::members::peer_urls;
 use super::own_urls::urls_at;
 use crate::drivers::http::{Trust, get};
 use crate::drivers::tls::ClientIdentity;
+use crate::formats::plain_text::plain_text;
 use crate::formats::x509::Certificate;
 use crate::model::{
     Credential, Essential, EtcdPeer, MemberId, Membership, MembershipInquiry, PeerAnswer, PeerUrl,
@@ -75,7 +76,7 @@ pub async fn ask_peers(
                 let reason = format!(
                     "their addresses are not remembered, and this node's own member does not list \
                      them: {}",
-                    shown(&reason, SHOWN_REASON)
+                    plain_text(&reason, SHOWN_REASON)
                 );
                 return MembershipInquiry::NotPossible { reason, may_change: true };
             }
@@ -145,7 +146,7 @@ impl Question {
                 others: members.iter().filter(|one| self.is_other_voter(one)).count(),
             },
             Err(reason) => {
-                Answer { said: PeerAnswer::Silent(shown(&reason, SHOWN_REASON)), others: 0 }
+                Answer { said: PeerAnswer::Silent(plain_text(&reason, SHOWN_REASON)), others: 0 }
             }
         }
     }
@@ -156,7 +157,9 @@ impl Question {
         };
         if !is_at(listed, &self.urls) {
             let urls = listed.urls().iter().take(SHOWN_URLS);
-            return PeerAnswer::ListsElsewhere(urls.map(|url| shown(url, SHOWN_CHARS)).collect());
+            return PeerAnswer::ListsElsewhere(
+                urls.map(|url| plain_text(url, SHOWN_CHARS)).collect(),
+            );
         }
         // A member that was removed itself does not learn of later decisions.
         if members.iter().any(|one| self.is_other_voter(one) && is_at(one, &peer.urls)) {

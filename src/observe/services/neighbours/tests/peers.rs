@@ -181,9 +181,11 @@ async fn member_that_does_not_know_this_one_says_so() {
             let authority = Authority::new("etcd-ca");
             let pair = authority.pair();
             let elsewhere = "https://192.0.2.9:2380";
+            // It would be read from right to left.
+            let reversed = format!("{elsewhere}\u{202e}\u{2066}");
             let others = vec![
                 peer(&authority, &pair, &list(OWN - 1, OWN_URL)).await,
-                peer(&authority, &pair, &list(OWN, elsewhere)).await,
+                peer(&authority, &pair, &list(OWN, &reversed)).await,
                 peer(&authority, &pair, "[]").await,
             ];
             assert_eq!(
