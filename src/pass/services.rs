@@ -329,7 +329,8 @@ fn waits_for_members(node: &Node, found: &Services, memory: &ServiceMemory) -> O
             "etcd runs and is not healthy: it works again when more than half of its {members} \
              members do; where all of them were off for long, run kubecertd renew \
              --include-long-expired on at least half of the control-plane nodes, and the others \
-             follow by themselves within a quarter of an hour"
+             follow at their next pass (the daemon makes one about every ten minutes, kubecertd \
+             renew at once)"
         )
     })
 }

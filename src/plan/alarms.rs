@@ -35,8 +35,8 @@ const NOT_KNOWN: &str = "Where another control-plane node works, check there whe
     still belongs to the cluster (kubectl get nodes; etcdctl member list): if so, run kubecertd \
     renew --include-long-expired here; if not, kubeadm reset. Where none works, because all of \
     them were off, run kubecertd renew --include-long-expired on at least half of them: the \
-    others follow by themselves within a quarter of an hour, and etcd works again when more than \
-    half of its members do.";
+    others follow at their next pass (the daemon makes one about every ten minutes, kubecertd \
+    renew at once), and etcd works again when more than half of its members do.";
 
 /// What to do where another member says that the node does not belong to it, or where the disk
 /// seems to be in another machine.

@@ -413,6 +413,15 @@ fn long_expired_is_alarmed_with_what_the_other_members_say() {
     let not_asked = alarm(None);
     assert_eq!(not_asked.reason, "a good reason");
     assert!(not_asked.repair.contains("on at least half of them"), "{}", not_asked.repair);
+    // A timer makes a pass once a day.
+    assert!(
+        not_asked.repair.contains(
+            "at their next pass (the daemon makes one about every ten minutes, kubecertd renew at \
+             once)"
+        ),
+        "{}",
+        not_asked.repair
+    );
     let unknown = alarm(Some(MembershipVerdict::Unknown));
     assert_eq!(
         unknown.reason,
