@@ -174,6 +174,9 @@ mod tests {
             .await;
     }
 
+    /// Whether the key of the CA is here, the credential, what is changed, and what is said.
+    type Case<'c> = (bool, Option<&'c Pair>, &'c dyn Fn(&Path), [&'c str; 2]);
+
     #[tokio::test(flavor = "current_thread")]
     async fn no_member_is_asked_without_an_identity() {
         LocalSet::new()
@@ -200,7 +203,7 @@ mod tests {
                     fs::remove_file(pki.join("peer.key")).unwrap();
                     fs::create_dir(pki.join("peer.key")).unwrap();
                 };
-                let cases: [(bool, Option<&Pair>, &dyn Fn(&Path), [&str; 2]); 9] = [
+                let cases: [Case<'_>; 9] = [
                     (
                         false,
                         Some(&expired),

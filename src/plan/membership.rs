@@ -9,10 +9,10 @@
 //! counts only where it lists itself too, and the number of the others is the largest that is known
 //! here or listed in an answer.
 //!
-//! The evidence rests on the stores of the members. It can't know of a cluster that was made anew
-//! on other nodes, from a snapshot or by `--force-new-cluster`, while this one and those it asks
-//! were not part of it; nor of a removal that was acknowledged, and not yet applied anywhere, when
-//! all members lost power; nor of changes that no member that answers has learned of.
+//! The evidence rests on the stores of the members. It can't know of a cluster that was restored on
+//! other nodes, from a snapshot or by `--force-new-cluster`, while this one and those it asks were
+//! not part of it; nor of a removal that was acknowledged, and not yet applied by most members when
+//! all lost power; nor of changes that no member that answers has learned of.
 
 use crate::model::{MembershipFinding, MembershipInquiry, MembershipVerdict, PeerAnswer};
 

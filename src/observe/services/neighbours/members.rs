@@ -46,9 +46,10 @@ struct Member {
 /// is an answer where the quorum is lost. The own member is found by the id in the answer's header:
 /// its addresses in the list need not be the one by which it is asked here.
 ///
-/// The list is remembered, and decides later whom this node believes. While etcd is down, any user
-/// of the machine can listen at its address: so it has to come from a server with a certificate of
-/// etcd's CA. Where that CA is not known here, the members are counted, and no membership is noted.
+/// The list is remembered, and decides later which members are asked and counted. While etcd is
+/// down, any user of the machine can listen at its address: so the list has to come from a server
+/// with a certificate of etcd's CA. Where that CA is not known here, the members are counted, and
+/// no membership is noted.
 pub(super) async fn members(node: &Node) -> Result<EtcdMembers, String> {
     let Etcd { own, serves, identity } = etcd(node)?;
     let url = format!("https://{own}/v3/cluster/member/list");
