@@ -69,6 +69,11 @@ pub fn dead_holder(cluster: &mut Cluster) {
     let died = Instant::now();
     let at = usize::from(second == "ha2");
     let waits = cluster.node(second);
+    // The Lease of a dead node is valid for five minutes.
+    waits.wait_for("most of the Lease's time is over", |node| {
+        assert_eq!(etcd_process(node), before[at], "stopped while {first} is off");
+        (died.elapsed() > Duration::from_secs(240)).then_some(())
+    });
     waits.wait_for("it is said why it is not restarted", |node| {
         let shown = node.exec("kubecertd status || true");
         assert_eq!(etcd_process(node), before[at], "stopped while {first} is off");
