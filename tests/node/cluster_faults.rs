@@ -94,8 +94,8 @@ pub fn dead_holder(cluster: &mut Cluster) {
         "holder dead: the other node had the Lease, and refused, after {} s",
         died.elapsed().as_secs()
     ));
-    let members = cluster.etcd_meter();
     cluster.node_mut(first).boot();
+    let members = cluster.etcd_meter();
     cluster.wait_until_ready();
     wait_until_restarted(cluster.node(second), &before[at]);
     cluster.wait_until_ready();
