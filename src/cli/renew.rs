@@ -436,18 +436,9 @@ mod tests {
         copy(&tree, &dir.path().join("etc"));
         let node = Node::open(Root::open(dir.path()).unwrap(), &Config::Usual).unwrap();
         let request = Request::default();
-        let orders = Orders {
-            request: &request,
-            trigger: Trigger::Asked,
-            clock: &FixedClock(Timestamp::from_seconds(1_861_920_000)),
-            synchronised: Some(true),
-            trust_clock: false,
-            reasons: &[],
-            remember: None,
-            stop: &AtomicBool::new(false),
-            progress: &|_, _| {},
-            emit: &|_| {},
-        };
+        let clock = FixedClock(Timestamp::from_seconds(1_861_920_000));
+        let stop = AtomicBool::new(false);
+        let orders = Orders::asked(&request, &clock, &stop);
         let mut found = pass::preview(&node, &orders);
         assert!(!preview(&node, &found, &request).contains("note: "));
         let text = "2 of the other 2 members of etcd list this node's member".to_owned();

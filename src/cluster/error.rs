@@ -2,6 +2,8 @@
 
 use std::error::Error as StdError;
 
+use crate::formats::plain_text::plain_text;
+
 /// The most of a server's text that is shown.
 const SHOWN_CHARS: usize = 200;
 
@@ -90,5 +92,5 @@ fn with_sources(error: &dyn StdError) -> String {
 }
 
 fn shown(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(SHOWN_CHARS).collect()
+    plain_text(text, SHOWN_CHARS)
 }

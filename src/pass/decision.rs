@@ -131,18 +131,8 @@ mod tests {
             .join("tests/fixtures/kubeadm-1.36-ecdsa-p256/etc");
         copy(&tree, &dir.path().join("etc"));
         let node = Node::open(Root::open(dir.path()).unwrap(), &Config::Usual).unwrap();
-        let orders = Orders {
-            request,
-            trigger: Trigger::Other,
-            clock: &FixedClock(now),
-            synchronised: Some(true),
-            trust_clock: false,
-            reasons: &[],
-            remember: None,
-            stop: &AtomicBool::new(false),
-            progress: &|_, _| {},
-            emit: &|_| {},
-        };
+        let (clock, stop) = (FixedClock(now), AtomicBool::new(false));
+        let orders = Orders { trigger: Trigger::Other, ..Orders::asked(request, &clock, &stop) };
         let memory = ServiceMemory { etcd_members: Some(3), ..ServiceMemory::default() };
         let mut asked = 0;
         let found = survey(&node, now);

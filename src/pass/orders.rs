@@ -34,6 +34,25 @@ pub struct Orders<'o> {
     pub emit: Emit<'o>,
 }
 
+#[cfg(test)]
+impl<'o> Orders<'o> {
+    /// What an operator asks for, at a synchronised time, with nothing that holds it up.
+    pub(crate) fn asked(request: &'o Request, clock: &'o dyn Clock, stop: &'o AtomicBool) -> Self {
+        Self {
+            request,
+            trigger: Trigger::Asked,
+            clock,
+            synchronised: Some(true),
+            trust_clock: false,
+            reasons: &[],
+            remember: None,
+            stop,
+            progress: &|_, _| {},
+            emit: &|_| {},
+        }
+    }
+}
+
 /// What the daemon wants to find again after a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScheduleMemory {

@@ -113,7 +113,8 @@ mod tests {
             (ServiceMemory::default(), Some(note.to_owned()))
         );
     }
-    /// The text of the file, and what is read of it.
+
+    /// Returns what is read of a file with this text.
     fn read(text: &str) -> (ServiceMemory, Option<String>) {
         let disk = tempfile::tempdir().unwrap();
         let root = Root::open(disk.path()).unwrap();

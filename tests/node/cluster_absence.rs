@@ -76,10 +76,7 @@ pub fn removed_node_stays_out(cluster: &mut Cluster) {
     );
     boot(cluster, &["ha2"]);
     let ha2 = cluster.node("ha2");
-    let said = ha2.wait_for("the alarm is raised", |node| {
-        let shown = String::from_utf8(node.try_exec("kubecertd alarms").stdout).unwrap();
-        shown.contains("not-revived").then_some(shown)
-    });
+    let said = ha2.wait_for_alarm("not-revived");
     assert!(
         said.matches("does not list it").count() == 2 && said.contains("kubeadm reset"),
         "{said}"
@@ -124,10 +121,7 @@ pub fn operator_revives_two_of_three(cluster: &mut Cluster) {
     Cluster::on_all(&cluster.control_plane(), |node| switch_off(node, 40, true));
     boot(cluster, &["ha1", "ha2", "ha3"]);
     for node in cluster.control_plane() {
-        let said = node.wait_for("the alarm is raised", |node| {
-            let shown = String::from_utf8(node.try_exec("kubecertd alarms").stdout).unwrap();
-            shown.contains("not-revived").then_some(shown)
-        });
+        let said = node.wait_for_alarm("not-revived");
         let first = said.split("\n\n").next().unwrap_or_default();
         assert!(
             first.contains("not-revived")

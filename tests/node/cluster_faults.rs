@@ -133,10 +133,7 @@ pub fn clock_ahead(cluster: &mut Cluster) {
     let overlap = longest_overlap(&members.print("a clock an hour ahead, member"));
     assert_eq!(overlap, Duration::ZERO, "two members were off: quorum was lost");
     nodes.into_iter().for_each(assert_in_use);
-    ahead.wait_for("the alarm about the clock", |node| {
-        let shown = String::from_utf8(node.try_exec("kubecertd alarms").stdout).unwrap();
-        shown.contains("clock-differs").then_some(())
-    });
+    ahead.wait_for_alarm("clock-differs");
 }
 
 /// Of Debian's package libfaketime.

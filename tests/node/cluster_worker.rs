@@ -95,10 +95,7 @@ pub fn signed_certificate(cluster: &mut Cluster) {
 
     ha1.age_kubelet_of(w1, "w1", -30);
     w1.exec("systemctl restart kubelet");
-    let alarm = w1.wait_for("the alarm is raised", |w1| {
-        let shown = text(&w1.try_exec("kubecertd alarms"));
-        shown.contains("CRITICAL expired (500.210)").then_some(shown)
-    });
+    let alarm = w1.wait_for_alarm("CRITICAL expired (500.210)");
     let named = commands(&alarm);
     let [request, sign, install] = named[..] else { panic!("three commands: {alarm}") };
     for command in [request, sign, install] {

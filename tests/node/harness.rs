@@ -299,6 +299,15 @@ impl Node {
         });
     }
 
+    /// Waits until the alarms in force contain this text, and returns them as `kubecertd alarms`
+    /// shows them.
+    pub fn wait_for_alarm(&self, text: &str) -> String {
+        self.wait_for(&format!("the alarm {text:?}"), |node| {
+            let shown = String::from_utf8(node.try_exec("kubecertd alarms").stdout).unwrap();
+            shown.contains(text).then_some(shown)
+        })
+    }
+
     /// Polls until there is a value, and returns it. Panics with the journal of kubecertd after the
     /// timeout.
     pub fn wait_for<T>(&self, event: &str, mut poll: impl FnMut(&Self) -> Option<T>) -> T {

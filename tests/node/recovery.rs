@@ -86,13 +86,7 @@ pub fn expired_ca(node: &mut Node) {
     node.shorten_authority("etc/kubernetes/pki/ca", -20);
     let before = node.certificate("apiserver").serial;
     node.exec("systemctl start kubecertd");
-    node.wait_for("the alarm is raised", |node| {
-        let alarms = node.try_exec("kubecertd alarms");
-        String::from_utf8(alarms.stdout)
-            .unwrap()
-            .contains("CRITICAL expired (500.210) on system.certificate.ca,")
-            .then_some(())
-    });
+    node.wait_for_alarm("CRITICAL expired (500.210) on system.certificate.ca,");
     assert_eq!(node.certificate("apiserver").serial, before);
     assert!(node.exec("kubecertd check || true").contains("nothing is signed with it"));
 }

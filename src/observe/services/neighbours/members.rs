@@ -9,7 +9,7 @@ use crate::drivers::tls::ClientIdentity;
 use crate::formats::x509::Certificate;
 use crate::model::{
     Credential, CredentialName, Essential, EtcdMembers, EtcdPeer, MemberId, Membership, PeerUrl,
-    Signer, TrialAt, Voter,
+    Signer, TrialAt, Use, Voter,
 };
 use crate::observe::Node;
 use crate::observe::services::together::run_concurrently;
@@ -116,15 +116,16 @@ fn serving_authorities(node: &Node, name: &CredentialName) -> Option<Vec<Certifi
     signed.then(|| authority.anchors().cloned().collect())
 }
 
+/// What etcd uses on this node.
+pub(super) fn etcd_uses(node: &Node) -> impl Iterator<Item = &Use> {
+    let services = node.catalog.services.iter();
+    let etcd = services.filter(|service| service.essential == Some(Essential::EtcdMember));
+    etcd.flat_map(|service| &service.uses)
+}
+
 /// Returns the client address of this node's member, and what is needed to ask it.
 fn etcd(node: &Node) -> Result<Etcd<'_>, String> {
-    let uses = node
-        .catalog
-        .services
-        .iter()
-        .filter(|service| service.essential == Some(Essential::EtcdMember));
-    let mut uses = uses.flat_map(|service| &service.uses);
-    let own = uses.find_map(|one| Some((one.served_at.clone()?, &one.credential)));
+    let own = etcd_uses(node).find_map(|one| Some((one.served_at.clone()?, &one.credential)));
     let (own, serves) = own.ok_or("etcd's manifest names no address for clients")?;
     // The identities of its clients, the API server's first.
     let its_own = format!("https://{own}/");

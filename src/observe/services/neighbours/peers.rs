@@ -8,14 +8,14 @@ use std::net::IpAddr;
 use serde::Deserialize;
 
 use super::answer::{REQUEST_TIMEOUT, SHOWN_REASON, parse_response};
-use super::members::peer_urls;
+use super::members::{etcd_uses, peer_urls};
 use super::own_urls::urls_at;
 use crate::drivers::http::{Trust, get};
 use crate::drivers::tls::ClientIdentity;
 use crate::formats::plain_text::plain_text;
 use crate::formats::x509::Certificate;
 use crate::model::{
-    Credential, Essential, EtcdPeer, MemberId, Membership, MembershipInquiry, PeerAnswer, PeerUrl,
+    Credential, EtcdPeer, MemberId, Membership, MembershipInquiry, PeerAnswer, PeerUrl,
 };
 use crate::observe::Node;
 use crate::observe::services::together::{PANICKED, run_concurrently};
@@ -195,10 +195,8 @@ async fn own_membership(
 ) -> Result<Membership, String> {
     let name = node.catalog.etcd_name.as_deref();
     let name = name.ok_or("etcd's manifest does not say its name")?;
-    let services = node.catalog.services.iter();
-    let etcd = services.filter(|service| service.essential == Some(Essential::EtcdMember));
-    let mut uses = etcd.flat_map(|service| &service.uses);
-    let own = uses.find(|one| one.credential == peer.name).and_then(|one| one.served_at.as_ref());
+    let served_at = etcd_uses(node).find(|one| one.credential == peer.name);
+    let own = served_at.and_then(|one| one.served_at.as_ref());
     let own = own.ok_or("etcd's manifest names no address for its peers")?;
     let members = list(&format!("https://{own}/members"), trust, identity).await?;
     let named: Vec<&Member> = members.iter().filter(|one| one.name == name).collect();

@@ -5,7 +5,8 @@ use serde::Deserialize;
 use super::answer::{REQUEST_TIMEOUT, count, parse_response};
 use crate::credentials::{Loaded, Server, identity_of, load, server};
 use crate::drivers::http::{Trust, get, https_url};
-use crate::model::{Location, Neighbours, Service};
+use crate::drivers::tls::ClientIdentity;
+use crate::model::{Credential, Location, Neighbours, Service};
 use crate::observe::Node;
 use crate::observe::services::together::run_concurrently;
 
@@ -75,10 +76,7 @@ pub(super) async fn leader_lease(node: &Node, service: &Service) -> Result<(), S
     for one in &service.uses {
         let credential = node.catalog.credentials.iter().find(|own| own.name == one.credential);
         let Some(credential) = credential else { continue };
-        let Location::Kubeconfig(file) = &credential.location else { continue };
-        let Loaded::Whole(stored) = load(&node.root, credential) else { continue };
-        let (Ok(Server { url, trust, proxied: false }), Ok(identity)) =
-            (server(&node.root, file), identity_of(&stored))
+        let Some(Ok((Server { url, trust, proxied: false }, identity))) = client(node, credential)
         else {
             continue;
         };
@@ -95,15 +93,23 @@ pub(super) async fn leader_lease(node: &Node, service: &Service) -> Result<(), S
     Ok(())
 }
 
+/// The server of a whole kubeconfig, and the identity in it.
+fn client(
+    node: &Node,
+    credential: &Credential,
+) -> Option<Result<(Server, ClientIdentity), String>> {
+    let Location::Kubeconfig(file) = &credential.location else { return None };
+    let Loaded::Whole(stored) = load(&node.root, credential) else { return None };
+    Some(server(&node.root, file).and_then(|server| Ok((server, identity_of(&stored)?))))
+}
+
 /// Requests them with the first kubeconfig that the API server accepts.
 async fn endpoints(node: &Node) -> Result<(Endpoints, Trust), String> {
     let mut reasons = Vec::new();
     for credential in &node.catalog.credentials {
-        let Location::Kubeconfig(file) = &credential.location else { continue };
-        let Loaded::Whole(stored) = load(&node.root, credential) else { continue };
+        let Some(found) = client(node, credential) else { continue };
         let asked = async {
-            let Server { url, trust, .. } = server(&node.root, file)?;
-            let identity = identity_of(&stored)?;
+            let (Server { url, trust, .. }, identity) = found?;
             let url = format!("{url}/api/v1/namespaces/default/endpoints/kubernetes");
             let answer = get(&url, &trust, Some(&identity), REQUEST_TIMEOUT)
                 .await
