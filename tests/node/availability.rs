@@ -21,7 +21,7 @@ const REQUEST_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The timeout of a request: client-go's limit for a handshake. A shorter one would measure how
 /// busy this machine is.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long requests are sent while nothing happens, before a measurement.
 const TRIAL: Duration = Duration::from_secs(60);
@@ -89,9 +89,9 @@ impl Meter {
     }
 
     /// Starts to send requests to this API server.
-    pub fn at_apiserver(node: &Node, address: &str, interval: Duration) -> Self {
+    pub fn at_apiserver(node: &Node, address: &str, interval: Duration, timeout: Duration) -> Self {
         let client = Client::administrator(node);
-        Self::of(Client { server: format!("https://{address}"), ..client }, interval)
+        Self::of(Client { server: format!("https://{address}"), timeout, ..client }, interval)
     }
 
     /// Starts to send requests to the member of etcd on this node. It responds without a quorum.
@@ -125,6 +125,7 @@ pub struct Client {
     path: &'static str,
     /// A part of every good response.
     expected: &'static str,
+    timeout: Duration,
 }
 
 impl Client {
@@ -134,7 +135,14 @@ impl Client {
         let file = AbsolutePath::constant(KUBECONFIG);
         let Server { url, trust, .. } = server(&root, &file).unwrap();
         let identity = identity(&root, Location::Kubeconfig(file));
-        Self { server: url, trust, identity, path: OBJECT, expected: "\"kube-system\"" }
+        Self {
+            server: url,
+            trust,
+            identity,
+            path: OBJECT,
+            expected: "\"kube-system\"",
+            timeout: REQUEST_TIMEOUT,
+        }
     }
 
     fn of_etcd(node: &Node) -> Self {
@@ -152,6 +160,7 @@ impl Client {
             ),
             path: "/version",
             expected: "etcdserver",
+            timeout: REQUEST_TIMEOUT,
         }
     }
 
@@ -188,7 +197,7 @@ impl Client {
     /// Reads an object. An `Err` is a text.
     pub async fn read(&self, path: &str) -> Result<String, String> {
         let url = format!("{}{path}", self.server);
-        let answer = get(&url, &self.trust, Some(&self.identity), REQUEST_TIMEOUT).await;
+        let answer = get(&url, &self.trust, Some(&self.identity), self.timeout).await;
         let answer = answer.map_err(|e| e.to_string())?;
         let body = String::from_utf8_lossy(&answer.body);
         if answer.status == 200 {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::availability::{Figures, Meter};
+use super::availability::{Figures, Meter, REQUEST_TIMEOUT};
 use super::harness::{Node, schedule_in};
 use super::packages;
 use super::services::print_figure;
@@ -15,6 +15,10 @@ pub const CONTROL_PLANE: [&str; 3] = ["ha1", "ha2", "ha3"];
 
 /// Between two requests of one meter. There are several, and all nodes are on this machine.
 const REQUEST_INTERVAL: Duration = Duration::from_millis(50);
+
+/// kube-apiserver's default of `--request-timeout`. kubectl and client-go set no limit of their
+/// own.
+const APISERVER_REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long requests are sent while nothing happens, before a measurement.
 const TRIAL: Duration = Duration::from_secs(20);
@@ -153,14 +157,23 @@ impl Cluster {
         self.meter_of(&self.control_plane())
     }
 
+    /// As [`Self::meter`], by clients that wait as long as an API server lets a request wait for
+    /// its etcd.
+    pub fn patient_meter(&self) -> Meters {
+        self.meter_with_timeout(&self.control_plane(), APISERVER_REQUEST_TIMEOUT)
+    }
+
     /// Starts to send requests to the load balancer and to the API servers of these nodes.
     pub fn meter_of(&self, nodes: &[&Node]) -> Meters {
+        self.meter_with_timeout(nodes, REQUEST_TIMEOUT)
+    }
+
+    fn meter_with_timeout(&self, nodes: &[&Node], timeout: Duration) -> Meters {
         let first = self.node("ha1");
-        let balancer = ("load balancer", Meter::at_apiserver(first, BALANCER, REQUEST_INTERVAL));
-        let servers = nodes.iter().map(|node| {
-            let address = format!("{}:6443", node.address());
-            (node.name(), Meter::at_apiserver(first, &address, REQUEST_INTERVAL))
-        });
+        let at = |address: &str| Meter::at_apiserver(first, address, REQUEST_INTERVAL, timeout);
+        let balancer = ("load balancer", at(BALANCER));
+        let servers =
+            nodes.iter().map(|node| (node.name(), at(&format!("{}:6443", node.address()))));
         Meters([balancer].into_iter().chain(servers).collect())
     }
 

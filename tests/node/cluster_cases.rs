@@ -96,14 +96,15 @@ pub fn etcd_process(node: &Node) -> String {
 
 /// etcd has to be restarted on all three nodes in the same second. The members are restarted one
 /// after the other, each healthy before the next, and no request fails at the load balancer, but
-/// for those that are being read at the moment when etcd 3.4 gets another leader.
+/// for those that are being read at the moment when etcd 3.4 gets another leader. Some wait: until
+/// the load balancer leaves out an API server whose etcd is away, it sends requests there.
 pub fn etcd_restarts(cluster: &mut Cluster) {
     cluster.try_machine();
     let nodes = cluster.control_plane();
     nodes.into_iter().for_each(make_etcd_need_restart);
     let before = nodes.map(etcd_process);
     cluster.install(&nodes, SECONDS_TO_FIRST_PASS);
-    let (meter, members) = (cluster.meter(), cluster.etcd_meter());
+    let (meter, members) = (cluster.patient_meter(), cluster.etcd_meter());
     Cluster::on_all(&nodes, |node| {
         let old = &before[CONTROL_PLANE.iter().position(|name| *name == node.name()).unwrap()];
         node.wait_for_pass("by schedule");
