@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use der::Decode as _;
-use x509_cert::name::Name;
+use const_oid::ObjectIdentifier;
+use der::asn1::Any;
+use der::{Decode as _, Encode as _, Tag, Tagged as _};
+use x509_cert::name::{Name, RelativeDistinguishedName};
 use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::X509Name;
 
@@ -26,6 +28,14 @@ impl DistinguishedName {
         &self.der
     }
 
+    /// Whether OpenSSL takes it for the same name: there strings are equal by their meaning,
+    /// whatever their types are, and without regard to case and further spaces.
+    #[must_use]
+    pub fn is_equivalent_to(&self, other: &Self) -> bool {
+        let parts = |name: &Self| Name::from_der(&name.der).ok().map(|name| canonical(&name));
+        self == other || parts(self).is_some_and(|own| parts(other).is_some_and(|it| it == own))
+    }
+
     /// The parts of the usual kinds, each with the short name of its kind. Of several of one kind,
     /// the one that Go's `pkix.Name` shows: the last common name, the first of every other.
     #[must_use]
@@ -40,6 +50,59 @@ impl DistinguishedName {
         let text = Name::from_der(&self.der).map(|name| name.to_string());
         printable(&text.or_else(|_| rough()).unwrap_or_default())
     }
+}
+
+/// The attributes of each part of a name, with the text of those that OpenSSL compares as text
+/// (`x509_name_canon` in crypto/x509/x_name.c).
+fn canonical(name: &Name) -> Vec<Vec<(ObjectIdentifier, Value)>> {
+    let part = |part: &RelativeDistinguishedName| {
+        let mut attributes: Vec<_> =
+            part.iter().map(|one| (one.oid, Value::of(&one.value))).collect();
+        attributes.sort();
+        attributes
+    };
+    name.iter_rdn().map(part).collect()
+}
+
+/// The value of an attribute, as OpenSSL compares it.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Value {
+    /// In lower case, without spaces at its ends, and with single spaces in it.
+    Text(String),
+    /// The whole encoding.
+    Other(Vec<u8>),
+}
+
+impl Value {
+    fn of(value: &Any) -> Self {
+        let text = match value.tag() {
+            Tag::Utf8String | Tag::PrintableString | Tag::Ia5String | Tag::VisibleString => {
+                String::from_utf8(value.value().to_vec()).ok()
+            }
+            // OpenSSL takes it for Latin-1.
+            Tag::TeletexString => Some(value.value().iter().copied().map(char::from).collect()),
+            Tag::BmpString => {
+                let units = value
+                    .value()
+                    .chunks(2)
+                    .map(|pair| pair.iter().fold(0, |unit, byte| (unit << 8) | u16::from(*byte)));
+                String::from_utf16(&units.collect::<Vec<_>>()).ok()
+            }
+            _ => None,
+        };
+        match text {
+            Some(text) => {
+                let words: Vec<_> = text.split(is_space).filter(|word| !word.is_empty()).collect();
+                Self::Text(words.join(" ").to_ascii_lowercase())
+            }
+            None => Self::Other(value.to_der().unwrap_or_default()),
+        }
+    }
+}
+
+/// What C's `isspace` takes for a space.
+fn is_space(character: char) -> bool {
+    matches!(character, ' ' | '\t'..='\r')
 }
 
 fn parts(name: &X509Name<'_>) -> Vec<(&'static str, String)> {
@@ -117,13 +180,58 @@ pub(super) fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixtures::{BMP, CN, Draft, O, PRINTABLE, TELETEX, UTF8, name};
     use super::*;
+    use crate::common::requirements::require;
 
     #[test]
     fn serial_is_displayed_without_the_sign_byte() {
         assert_eq!(Serial::new(&[0, 0xab, 0x01]).to_string(), "AB01");
         assert_eq!(Serial::new(&[0]).to_string(), "00");
         assert_eq!(Serial::new(&[]).to_string(), "");
+    }
+
+    /// openssl's hash of a name is that of its canonical form.
+    #[test]
+    fn equivalent_names_are_those_of_openssl() {
+        require!("openssl");
+        let company: &[u8] = b"Example  Company";
+        let names: [Vec<u8>; 13] = [
+            name(&[&[(CN, PRINTABLE, b"kubernetes")]]),
+            name(&[&[(CN, UTF8, b"kubernetes")]]),
+            name(&[&[(CN, UTF8, b" Kubernetes ")]]),
+            name(&[&[(CN, BMP, b"\0k\0u\0b\0e\0r\0n\0e\0t\0e\0s")]]),
+            name(&[&[(CN, UTF8, "kubern\u{e9}tes".as_bytes())]]),
+            name(&[&[(CN, TELETEX, b"kubern\xe9tes")]]),
+            name(&[&[(CN, UTF8, "KUBERN\u{c9}TES".as_bytes())]]),
+            name(&[&[(O, UTF8, company)], &[(CN, UTF8, b"root")]]),
+            name(&[&[(O, PRINTABLE, b"example company")], &[(CN, UTF8, b"Root")]]),
+            name(&[&[(CN, UTF8, b"root")], &[(O, UTF8, company)]]),
+            name(&[&[(CN, UTF8, b"root"), (O, UTF8, company)]]),
+            name(&[&[(CN, UTF8, b"a\tb\x0bc")]]),
+            name(&[&[(CN, UTF8, b"A b  C")]]),
+        ];
+        let roots = names.map(|name| Draft::authority(name, &[]).self_signed().certificate);
+        let hashes = roots.each_ref().map(|root| {
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join("root.crt");
+            std::fs::write(&file, root.to_pem()).unwrap();
+            let openssl = std::process::Command::new("openssl")
+                .args(["x509", "-noout", "-subject_hash", "-in"])
+                .arg(&file)
+                .output()
+                .unwrap();
+            assert!(openssl.status.success(), "{openssl:?}");
+            openssl.stdout
+        });
+        for (root, hash) in roots.iter().zip(&hashes) {
+            for (other, other_hash) in roots.iter().zip(&hashes) {
+                let (one, two) = (&root.subject, &other.subject);
+                assert_eq!(one.is_equivalent_to(two), hash == other_hash, "{one} and {two}");
+            }
+        }
+        let distinct: std::collections::BTreeSet<_> = hashes.iter().collect();
+        assert_eq!(distinct.len(), 7, "of 13");
     }
 
     #[test]
