@@ -11,6 +11,7 @@ mod known;
 mod membership;
 mod memory;
 mod names;
+pub mod new_root;
 mod orders;
 mod renewal;
 mod report;
@@ -40,7 +41,7 @@ use crate::model::{AbsolutePath, ClockFacts, ClockTrust, CredentialName, Refused
 use crate::observe::{Node, Platform};
 use crate::plan::last_seen;
 use crate::state::{KnownCertificates, PassMemory, remove_drafts, untrusted_files};
-use crate::store::{Recovered, Store};
+use crate::store::{Recovered, Store, StoreError};
 
 /// How long another kubecertd process that works on the same node is waited for.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -103,7 +104,7 @@ impl<'p> Start<'p> {
         let state_dir = &node.settings.paths.state;
         // Looked at before the files that are not trusted are replaced.
         let not_trusted = untrusted_files(&node.root, state_dir);
-        let (store, recovered) = Store::open(&node.root, state_dir, LOCK_TIMEOUT, &files(node))?;
+        let (store, recovered) = open_store(node)?;
         let drafts = remove_drafts(store.dir()).err();
         let drafts = drafts.map(|e| format!("{e}; the next write of the file takes its place"));
         let emit = |event: Event<'_>| (orders.emit)(&event);
@@ -382,6 +383,17 @@ fn subject<'e>(node: &'e Node, credential: &'e CredentialName) -> Subject<'e> {
     let authority =
         known.find(|known| known.name == *credential).and_then(|known| known.authority.as_ref());
     Subject { credential, authority }
+}
+
+/// Opens the store, which completes an interrupted replacement of those files and of the root CA's.
+///
+/// # Errors
+/// When it can't be opened, or another process holds it.
+pub(crate) fn open_store(node: &Node) -> Result<(Store<'_>, Recovered), StoreError> {
+    let roots = node.catalog.authorities.iter().filter(|authority| authority.root);
+    let of_root = roots.flat_map(|one| [one.certificate.clone(), one.key.clone()]);
+    let targets: Vec<_> = files(node).into_iter().chain(of_root).collect();
+    Store::open(&node.root, &node.settings.paths.state, LOCK_TIMEOUT, &targets)
 }
 
 /// Every file that a pass may replace: those that a kubeconfig refers to, where it does.

@@ -58,11 +58,17 @@ _kubecertd() {
             kubecertd,status)
                 cmd="kubecertd__subcmd__status"
                 ;;
+            kubecertd__subcmd__ca,check)
+                cmd="kubecertd__subcmd__ca__subcmd__check"
+                ;;
             kubecertd__subcmd__ca,export)
                 cmd="kubecertd__subcmd__ca__subcmd__export"
                 ;;
             kubecertd__subcmd__ca,help)
                 cmd="kubecertd__subcmd__ca__subcmd__help"
+                ;;
+            kubecertd__subcmd__ca,install)
+                cmd="kubecertd__subcmd__ca__subcmd__install"
                 ;;
             kubecertd__subcmd__ca,show)
                 cmd="kubecertd__subcmd__ca__subcmd__show"
@@ -70,11 +76,17 @@ _kubecertd() {
             kubecertd__subcmd__ca,verify)
                 cmd="kubecertd__subcmd__ca__subcmd__verify"
                 ;;
+            kubecertd__subcmd__ca__subcmd__help,check)
+                cmd="kubecertd__subcmd__ca__subcmd__help__subcmd__check"
+                ;;
             kubecertd__subcmd__ca__subcmd__help,export)
                 cmd="kubecertd__subcmd__ca__subcmd__help__subcmd__export"
                 ;;
             kubecertd__subcmd__ca__subcmd__help,help)
                 cmd="kubecertd__subcmd__ca__subcmd__help__subcmd__help"
+                ;;
+            kubecertd__subcmd__ca__subcmd__help,install)
+                cmd="kubecertd__subcmd__ca__subcmd__help__subcmd__install"
                 ;;
             kubecertd__subcmd__ca__subcmd__help,show)
                 cmd="kubecertd__subcmd__ca__subcmd__help__subcmd__show"
@@ -142,8 +154,14 @@ _kubecertd() {
             kubecertd__subcmd__help,status)
                 cmd="kubecertd__subcmd__help__subcmd__status"
                 ;;
+            kubecertd__subcmd__help__subcmd__ca,check)
+                cmd="kubecertd__subcmd__help__subcmd__ca__subcmd__check"
+                ;;
             kubecertd__subcmd__help__subcmd__ca,export)
                 cmd="kubecertd__subcmd__help__subcmd__ca__subcmd__export"
+                ;;
+            kubecertd__subcmd__help__subcmd__ca,install)
+                cmd="kubecertd__subcmd__help__subcmd__ca__subcmd__install"
                 ;;
             kubecertd__subcmd__help__subcmd__ca,show)
                 cmd="kubecertd__subcmd__help__subcmd__ca__subcmd__show"
@@ -216,8 +234,30 @@ _kubecertd() {
             return 0
             ;;
         kubecertd__subcmd__ca)
-            opts="-h --root --config --help show export verify help"
+            opts="-h --root --config --help show export verify check install help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__check)
+            opts="-h --allow-trusted-root --root --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -264,8 +304,22 @@ _kubecertd() {
             return 0
             ;;
         kubecertd__subcmd__ca__subcmd__help)
-            opts="show export verify help"
+            opts="show export verify check install help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__help__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -305,6 +359,20 @@ _kubecertd() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        kubecertd__subcmd__ca__subcmd__help__subcmd__install)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         kubecertd__subcmd__ca__subcmd__help__subcmd__show)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
@@ -326,6 +394,28 @@ _kubecertd() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__install)
+            opts="-h --allow-trusted-root --root --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -618,7 +708,7 @@ _kubecertd() {
             return 0
             ;;
         kubecertd__subcmd__help__subcmd__ca)
-            opts="show export verify"
+            opts="show export verify check install"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -631,7 +721,35 @@ _kubecertd() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        kubecertd__subcmd__help__subcmd__ca__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         kubecertd__subcmd__help__subcmd__ca__subcmd__export)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__help__subcmd__ca__subcmd__install)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

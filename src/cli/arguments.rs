@@ -12,7 +12,8 @@ use crate::model::{San, Timestamp};
 pub struct Arguments {
     /// Work on another root directory, such as the mounted disk of a node that is off: every path
     /// of the node, absolute symlinks included, resolves inside it; the FILE of --config, the
-    /// CERT of install and the REQUEST of sign are files of this system
+    /// CERT and KEY of install, ca check and ca install and the REQUEST of sign are files of this
+    /// system
     #[arg(long, global = true, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
     /// Read this configuration, and the drop-ins beside it, instead of
@@ -25,10 +26,10 @@ pub struct Arguments {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 fine; 1 failed; 2 wrong usage; 3 something is due \
-    or wrong (check, status, ca verify), is still due or expired (renew), or an alarm is in force \
-(alarms); 4 partly done (renew, restore); 5 deferred, or the clock is not trusted (renew); 75 \
-another kubecertd holds the lock; 78 the configuration is wrong, or this kind of node is not \
-supported.";
+    or wrong (check, status, ca check, ca verify), is still due or expired (renew), or an alarm is \
+in force (alarms); 4 partly done (renew, restore); 5 deferred, or the clock is not trusted \
+(renew); 75 another kubecertd holds the lock; 78 the configuration is wrong, or this kind of node \
+is not supported.";
 
 const RESTORE: &str = "\
 A restore is made like a renewal: the backup is checked before anything is replaced, and the \
@@ -38,6 +39,18 @@ restored.
   kubecertd restore --list                    lists the backups
   kubecertd restore scheduler.conf            restores its newest complete backup
   kubecertd restore --from 20261121T000000Z   restores all of this backup";
+
+const CA_INSTALL: &str = "\
+The certificate passes the checks of kubecertd ca check first. It and its key are written as
+kubeadm writes its own, to /etc/kubernetes/pki/ca.crt and ca.key, or to the files that the
+configuration names. kubeadm init then uses them instead of making a root CA. On a control-plane
+node that joins without --certificate-key, they are two of the files that kubeadm join needs there;
+a worker needs none of them.
+
+  openssl pkcs12 -nodes -in root.p12 -out root.pem   converts PKCS#12
+  kubecertd ca check root.pem                        says whether it can be used
+  kubecertd ca install root.pem
+  kubeadm init ...";
 
 const DEMO: &str = "\
 The demo takes about a minute, and needs neither root nor a network. It shows check and renew, \
@@ -61,7 +74,8 @@ pub(super) enum Command {
     Alarms(AlarmsOptions),
     /// Renew nothing for a while, unless it is urgent, and make no lost file
     Hold(HoldOptions),
-    /// Show or export a CA certificate, and verify who trusts it; changes nothing
+    /// Show or export a CA certificate, and verify who trusts it; check and install a root CA of
+    /// your own
     Ca {
         #[command(subcommand)]
         command: CaCommand,
@@ -136,6 +150,25 @@ pub(super) enum CaCommand {
         #[command(flatten)]
         options: CaOptions,
     },
+    /// Check whether a certificate can be the root CA of a cluster; changes nothing
+    Check(NewRootOptions),
+    /// Install a root CA of your own, before kubeadm init or kubeadm join; overwrites nothing
+    #[command(after_help = CA_INSTALL)]
+    Install(NewRootOptions),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NewRootOptions {
+    /// The certificate, in PEM
+    #[arg(value_name = "CERT")]
+    pub certificate: PathBuf,
+    /// Its private key, in PEM; without it, one in the file of the certificate
+    #[arg(value_name = "KEY")]
+    pub key: Option<PathBuf>,
+    /// Accept a CA that the system's trust store holds: every client certificate of that CA is
+    /// then valid in the cluster
+    #[arg(long)]
+    pub allow_trusted_root: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,18 +1,17 @@
 //! `kubecertd ca`: shows and exports the certificate of an authority, and verifies that others
-//! trust it.
+//! trust it. For a root CA of the operator's own see [`super::new_root`].
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
 use super::arguments::{CaCommand, CaOptions};
-use super::out::{self, BAD, GOOD, HEADING, PLAIN, SOON, paint};
-use super::words::{date, left};
-use super::{Exit, Failure};
-use crate::credentials::{Files, LoadedAuthority, Question, Verdict, load_authority};
+use super::ca_certificate::describe;
+use super::out::{self, GOOD, SOON, paint};
+use super::{Exit, Failure, new_root};
+use crate::credentials::{Files, LoadedAuthority, LoadedKey, Question, Verdict, load_authority};
 use crate::drivers::tls::served;
 use crate::formats::x509::Certificate;
-use crate::model::{AbsolutePath, Authority, Digest, Timestamp};
+use crate::model::{AbsolutePath, Authority, Timestamp};
 use crate::observe::Node;
 use crate::sys::{Clock, block_on};
 
@@ -22,17 +21,20 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) fn run(node: &Node, command: &CaCommand, clock: &dyn Clock) -> Result<Exit, Failure> {
     match command {
         CaCommand::Show(options) => {
-            let (authority, certificates) = find(node, options)?;
-            out::print(&show(authority, &certificates, clock.now()));
+            let (authority, loaded) = find(node, options)?;
+            out::print(&show(authority, &loaded, clock.now()));
             Ok(Exit::Fine)
         }
         CaCommand::Export(options) => {
-            let (_, certificates) = find(node, options)?;
-            out::print(&certificates.iter().map(Certificate::to_pem).collect::<String>());
+            let (_, loaded) = find(node, options)?;
+            out::print(&loaded.anchors().map(Certificate::to_pem).collect::<String>());
             Ok(Exit::Fine)
         }
+        CaCommand::Check(options) => new_root::check(node, options, clock.now()),
+        CaCommand::Install(options) => new_root::install(node, options, clock.now()),
         CaCommand::Verify { target, options } => {
-            let (authority, certificates) = find(node, options)?;
+            let (authority, loaded) = find(node, options)?;
+            let certificates: Vec<_> = loaded.anchors().cloned().collect();
             let question = Question {
                 name: authority.name.as_str(),
                 authority: &certificates,
@@ -54,7 +56,7 @@ pub(super) fn run(node: &Node, command: &CaCommand, clock: &dyn Clock) -> Result
 fn find<'n>(
     node: &'n Node,
     options: &CaOptions,
-) -> Result<(&'n Authority, Vec<Certificate>), Failure> {
+) -> Result<(&'n Authority, LoadedAuthority), Failure> {
     let authorities = &node.catalog.authorities;
     let is_meant = |one: &&Authority| {
         options.authority.as_ref().map_or(one.root, |name| one.name.as_str() == name)
@@ -66,9 +68,7 @@ fn find<'n>(
         return Err(Failure::UnknownAuthority { name: asked.to_owned(), known });
     };
     match load_authority(&node.root, authority) {
-        LoadedAuthority::Present { anchors, .. } => {
-            Ok((authority, anchors.iter().cloned().collect()))
-        }
+        loaded @ LoadedAuthority::Present { .. } => Ok((authority, loaded)),
         LoadedAuthority::Absent => Err(Failure::Authority(format!(
             "{}: there is no such file on this node",
             authority.certificate
@@ -79,47 +79,32 @@ fn find<'n>(
     }
 }
 
-fn show(authority: &Authority, certificates: &[Certificate], now: Timestamp) -> String {
+fn show(authority: &Authority, loaded: &LoadedAuthority, now: Timestamp) -> String {
+    let heading = format!("{} ({})", authority.name, authority.certificate);
     let paragraph = |certificate: &Certificate| {
-        let mut text = String::new();
-        let style = if certificate.is_valid_at(now) { PLAIN } else { BAD };
-        let _ = writeln!(
-            text,
-            "{}",
-            paint(HEADING, &format!("{} ({})", authority.name, authority.certificate))
-        );
-        let _ = writeln!(text, "  Subject:         {}", certificate.subject);
-        let _ = writeln!(text, "  Serial number:   {}", certificate.serial);
-        let _ = writeln!(
-            text,
-            "  Valid:           {} to {}",
-            date(certificate.not_before),
-            date(certificate.not_after)
-        );
-        let _ = writeln!(
-            text,
-            "  Left:            {}",
-            paint(style, &left(now, certificate.not_after))
-        );
-        let _ = writeln!(text, "  Key:             {}", certificate.key_algorithm);
-        let _ = writeln!(text, "  SHA-256:         {}", colon_separated(certificate.fingerprint));
-        let _ = writeln!(text, "  Discovery hash:  {}", discovery_hash(certificate));
-        text
+        let signs = format!("  Signs:           {}\n", signs(loaded, certificate, now));
+        describe(&heading, certificate, now) + &signs
     };
-    certificates.iter().map(paragraph).collect::<Vec<_>>().join("\n")
+    loaded.anchors().map(paragraph).collect::<Vec<_>>().join("\n")
 }
 
-/// Formats a fingerprint as openssl and browsers do.
-fn colon_separated(digest: Digest) -> String {
-    let hex = digest.to_string().to_uppercase();
-    let bytes: Vec<_> = hex.as_bytes().chunks(2).map(String::from_utf8_lossy).collect();
-    bytes.join(":")
-}
-
-/// Computes the value for `kubeadm join --discovery-token-ca-cert-hash`: the digest of the public
-/// key alone (RFC 7469, section 2.4).
-fn discovery_hash(certificate: &Certificate) -> String {
-    format!("sha256:{}", Digest::of(certificate.public_key_der()))
+/// Whether new certificates are signed with it, and if not, why.
+fn signs(loaded: &LoadedAuthority, certificate: &Certificate, now: Timestamp) -> String {
+    let LoadedAuthority::Present { anchors, key, key_file } = loaded else { return String::new() };
+    let is_signer = anchors.candidate(now).is_some_and(|one| one == certificate);
+    let fits = anchors.signers().any(|one| one == certificate);
+    match key {
+        LoadedKey::Absent => "no, its key is not on this node".to_owned(),
+        LoadedKey::Unusable(reason) => format!("no: {reason}"),
+        LoadedKey::Usable(_) if is_signer && certificate.is_valid_at(now) => {
+            format!("yes, with {key_file}")
+        }
+        LoadedKey::Usable(_) if is_signer => "no, it is not valid now".to_owned(),
+        LoadedKey::Usable(_) if fits => {
+            format!("no, another certificate of {key_file} is valid for longer")
+        }
+        LoadedKey::Usable(_) => format!("no, {key_file} is not its key"),
+    }
 }
 
 fn verify(node: &Node, target: &str, question: Question<'_>) -> Result<Vec<Verdict>, String> {

@@ -9,6 +9,7 @@ use crate::model::{
     Action, AuthorityFacts, AuthorityKey, AuthorityState, Condition, CredentialName, Judgement,
     Renewal, Signer,
 };
+use crate::pass::new_root::InstallRootError;
 use crate::pass::{PassError, Report};
 use crate::plan::{Judged, Request};
 use crate::store::StoreError;
@@ -52,16 +53,20 @@ impl From<&Failure> for Exit {
             | Failure::Kubeconfig(_) => Self::Usage,
             Failure::Daemon(DaemonError::AlreadyRunning(_)) => Self::Busy,
             Failure::Daemon(DaemonError::Configuration(_)) => Self::Configuration,
-            Failure::Node(_) | Failure::Schedule(_) | Failure::Pass(PassError::Platform) => {
-                Self::Configuration
-            }
-            Failure::Pass(PassError::Store(StoreError::Busy { .. })) => Self::Busy,
+            Failure::Node(_)
+            | Failure::Schedule(_)
+            | Failure::Pass(PassError::Platform)
+            | Failure::InstallRoot(InstallRootError::Platform(_)) => Self::Configuration,
+            Failure::Pass(PassError::Store(StoreError::Busy { .. }))
+            | Failure::InstallRoot(InstallRootError::Store(StoreError::Busy { .. })) => Self::Busy,
             Failure::Pass(_)
             | Failure::Demo(_)
             | Failure::DemoStopped(_)
             | Failure::Daemon(_)
             | Failure::File(_)
             | Failure::Authority(_)
+            | Failure::NewRoot(_)
+            | Failure::InstallRoot(_)
             | Failure::Cluster(_) => Self::Failed,
         }
     }

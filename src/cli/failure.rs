@@ -52,6 +52,12 @@ pub(super) enum Failure {
     /// Nothing to request was named, or the signed certificate can't be read.
     #[error("{0}")]
     Request(String),
+    /// A root CA of the operator's own, or its key, can't be read.
+    #[error("{0}")]
+    NewRoot(String),
+    /// A root CA of the operator's own was not judged or installed.
+    #[error(transparent)]
+    InstallRoot(#[from] crate::pass::new_root::InstallRootError),
     /// No kubeconfig is named, or none that can be used.
     #[error("{0}")]
     Kubeconfig(String),

@@ -3,6 +3,7 @@
 mod alarms;
 mod arguments;
 mod ca;
+mod ca_certificate;
 mod check;
 mod cluster_status;
 mod config;
@@ -13,6 +14,7 @@ mod failure;
 mod hold;
 mod json;
 mod log;
+mod new_root;
 mod open;
 mod out;
 mod renew;

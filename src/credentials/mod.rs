@@ -13,6 +13,7 @@ mod cluster;
 mod compose;
 mod copy;
 mod load;
+mod new_root;
 mod observed;
 mod trust;
 
@@ -25,6 +26,7 @@ pub use cluster::{Cluster, cluster, trusting};
 pub use compose::{ComposeError, Composed};
 pub use copy::{KnownContent, Lineage, LoadedCopy, Original, load_copy};
 pub use load::{Form, Loaded, SourceFile, Stored, load, located, referenced};
+pub use new_root::{NewRoot, NewRootError};
 pub use observed::ObservedFiles;
 pub use trust::{Question, Verdict};
 

@@ -62,6 +62,12 @@ pub enum PemError {
          openssl pkey -inform DER, converts it)"
     )]
     LooksLikeDer,
+    /// A binary file with certificates and keys (RFC 7292).
+    #[error(
+        "the file is PKCS#12, which holds certificates and keys in binary form; PEM is needed \
+         (umask 077; openssl pkcs12 -nodes -in FILE -out FILE.pem converts it)"
+    )]
+    LooksLikePkcs12,
     /// Bytes that no text contains. A power failure can leave a file of zeros.
     #[error("the file is not text; it is damaged, or it is no PEM file")]
     NotText,
@@ -219,10 +225,29 @@ fn split_headers(content: &[u8]) -> (bool, Zeroizing<Vec<u8>>) {
     (encrypted, base64)
 }
 
+/// Whether it begins as PKCS#12 does: a SEQUENCE of version 3 and a SEQUENCE that names the type of
+/// what it holds, plain (`data`) or signed (`signedData`). Lengths may be of BER, without an end.
+fn is_pkcs12(file: &[u8]) -> bool {
+    let inside = |bytes: &'_ [u8]| -> Option<usize> {
+        match bytes {
+            [0x30, length, ..] if *length > 0x80 => Some(2 + usize::from(*length - 0x80)),
+            [0x30, _, ..] => Some(2),
+            _ => None,
+        }
+    };
+    let start = || {
+        let content = file.get(inside(file)?..)?.strip_prefix(b"\x02\x01\x03")?;
+        let kind = content.get(inside(content)?..)?.strip_prefix(b"\x06\x09")?;
+        kind.strip_prefix(b"\x2a\x86\x48\x86\xf7\x0d\x01\x07")?.first().copied()
+    };
+    matches!(start(), Some(1 | 2))
+}
+
 /// Guesses the format of a file without any block.
 fn guess_format(file: &[u8]) -> PemError {
     match file.trim_ascii() {
         [] => PemError::Empty,
+        pfx if is_pkcs12(pfx) => PemError::LooksLikePkcs12,
         // A SEQUENCE with a length of one or two more bytes: every certificate and nearly every
         // key.
         [0x30, 0x81 | 0x82, ..] => PemError::LooksLikeDer,

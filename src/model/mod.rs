@@ -21,6 +21,7 @@ mod neighbours;
 mod node_report;
 mod observation;
 mod path;
+mod root_ca;
 mod running;
 mod san;
 mod secret;
@@ -66,6 +67,10 @@ pub use observation::{
     Signer, UnclearManifest,
 };
 pub use path::{AbsolutePath, InvalidPath};
+pub use root_ca::{
+    CaConstraints, CaKeyKind, CaKeyUsage, CandidateKey, KeyIdentifier, PresentRoot, RootCandidate,
+    RootCertificate, RootRelation, RootSignature, SameNameObstacle,
+};
 pub use running::{Consumer, Health, Holding, Instance, Presence, Sees, Serves, ServiceFacts};
 pub use san::{InvalidSan, San, SanChange};
 pub use secret::Secret;

@@ -7,7 +7,7 @@
 
 use std::path::PathBuf;
 
-use super::{LOCK_TIMEOUT, PassError, files};
+use super::{PassError, open_store};
 use crate::act::kubelet::{self, Replacing};
 use crate::act::{self, NewIssuer, Refusal, RenewError, trust_besides, trust_in_renewals};
 use crate::credentials::{
@@ -170,7 +170,7 @@ fn open(node: &Node) -> Result<(Store<'_>, Recovered), PassError> {
     if node.platform == Platform::StarlingX {
         return Err(PassError::Platform);
     }
-    Ok(Store::open(&node.root, &node.settings.paths.state, LOCK_TIMEOUT, &files(node))?)
+    Ok(open_store(node)?)
 }
 
 fn make(

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{LOCK_TIMEOUT, PassError, files};
+use super::{PassError, open_store};
 use crate::credentials::{
     Backup, ComposeError, Files, Form, Lineage, Loaded, LoadedCopy, SourceFile, Stored, load,
     load_authority, load_copy, located,
@@ -294,8 +294,7 @@ pub fn restore(node: &Node, wanted: &Wanted, now: Timestamp) -> Result<RestoreRe
     if node.platform == Platform::StarlingX {
         return Err(PassError::Platform);
     }
-    let (mut store, recovered) =
-        Store::open(&node.root, &node.settings.paths.state, LOCK_TIMEOUT, &files(node))?;
+    let (mut store, recovered) = open_store(node)?;
     let backups =
         Backups::open(&node.root, &node.settings.paths.state).map_err(StoreError::from)?;
     let mut results = BTreeMap::new();

@@ -42,8 +42,8 @@ pub use finding::Finding;
 pub use first_request::{FirstRequest, first_requests};
 pub use freshness::{JudgedService, judge_service};
 pub use judge::{
-    Basis, action, judge, judge_authority, judge_trust, key_note, kubelet_action, not_known,
-    policy_for,
+    Basis, RootFault, RootJudgement, RootPolicy, RootWarning, action, judge, judge_authority,
+    judge_root, judge_trust, key_note, kubelet_action, not_known, policy_for,
 };
 pub use membership::judge_membership;
 pub use memory::{

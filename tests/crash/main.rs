@@ -23,6 +23,7 @@ mod doubt;
 mod errors;
 mod full_disk;
 mod kubelet;
+mod new_root;
 mod points;
 mod power;
 mod secrecy;

@@ -141,9 +141,20 @@ pub struct InjectedRun {
     pub hit: Option<String>,
 }
 
-/// Runs the program, and injects `signal=KILL` or `error=EIO` at the N-th call of this name in each
+/// Runs `renew`, and injects `signal=KILL` or `error=EIO` at the N-th call of this name in each
 /// thread.
 pub fn inject(root: &Path, call: &str, number: usize, answer: &str, core: usize) -> InjectedRun {
+    inject_into(root, &["renew"], (call, number), answer, core)
+}
+
+/// Does the same to a program with other arguments.
+pub fn inject_into(
+    root: &Path,
+    arguments: &[&str],
+    (call, number): (&str, usize),
+    answer: &str,
+    core: usize,
+) -> InjectedRun {
     let log = tempfile::NamedTempFile::new().unwrap();
     let options = [
         "-y".to_owned(),
@@ -154,7 +165,7 @@ pub fn inject(root: &Path, call: &str, number: usize, answer: &str, core: usize)
     ];
     let began = Instant::now();
     let output =
-        run_traced(log.path(), &options.each_ref().map(String::as_str), root, &["renew"], core);
+        run_traced(log.path(), &options.each_ref().map(String::as_str), root, arguments, core);
     let took = began.elapsed();
     let log = std::fs::read_to_string(log.path()).unwrap();
     let hit = log.lines().find(|line| line.contains("(INJECTED)")).map(str::to_owned);

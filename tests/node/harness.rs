@@ -92,6 +92,30 @@ impl Node {
         node
     }
 
+    /// A machine as it is before `kubeadm init` or `kubeadm join`, with the program alone. One that
+    /// an earlier run left is made anew.
+    pub fn fresh(name: &'static str, address: &str) -> Self {
+        machine(&["make", name, address]);
+        let node = Self::running(name);
+        std::fs::copy(env!("CARGO_BIN_EXE_kubecertd"), node.path("usr/sbin/kubecertd")).unwrap();
+        node
+    }
+
+    /// Runs `kubeadm init`, with the address at which other nodes reach the API server.
+    pub fn init(&self, algorithm: &str, endpoint: &str) {
+        machine(&["init", self.name, algorithm, endpoint]);
+    }
+
+    /// Runs `kubeadm join`.
+    pub fn join(&self, options: &[&str]) {
+        machine(&[&["join", self.name], options].concat());
+    }
+
+    /// Removes the machine.
+    pub fn remove_machine(self) {
+        machine(&["down", self.name]);
+    }
+
     /// A running node, with the state of `kubeadm init` or `join` restored.
     pub fn restored(name: &'static str) -> Self {
         let mut node = Self::running(name);

@@ -36,6 +36,7 @@ mod external_ca;
 mod idempotence;
 mod journal;
 mod manual;
+mod new_root;
 mod own_entries;
 mod packages;
 mod passes;
@@ -128,6 +129,7 @@ nodes! {
         operations_manual_works = crate::manual::all_sections;
         own_entries_are_renewed_and_refreshed = crate::own_entries::webhook_and_monitoring_client;
         own_bundle_copy_is_updated = crate::own_entries::bundle_for_haproxy;
+        installed_root_ca_is_used_by_kubeadm = crate::new_root::used_by_kubeadm;
     }
     faults {
         unit_sandbox_confines_daemon = crate::sandbox::confined_daemon;

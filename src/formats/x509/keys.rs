@@ -53,7 +53,7 @@ pub enum KeyError {
     /// The key is encrypted with a passphrase.
     #[error(
         "the private key is encrypted with a passphrase; a daemon can't ask for one, so store it \
-         unencrypted"
+         unencrypted (umask 077; openssl pkey -in FILE -out NEW decrypts it)"
     )]
     Encrypted,
     /// The file is PEM without a private key.

@@ -19,6 +19,7 @@ mod names;
 mod node_request;
 mod read;
 mod request;
+mod root_ca;
 mod sha1;
 mod signer;
 mod template;

@@ -9,6 +9,7 @@ mod credential;
 pub(super) mod fixtures;
 mod issuer;
 mod kubelet;
+mod root_ca;
 mod short_life;
 mod trust;
 
@@ -18,6 +19,7 @@ pub(super) use credential::{key_not_made, new_end};
 pub(super) use issuer::change_of_issuer;
 pub use kubelet::kubelet_action;
 pub(super) use kubelet::{by_hand, kubelet_repaired_here, not_by_kubelet};
+pub use root_ca::{RootFault, RootJudgement, RootPolicy, RootWarning, judge_root};
 pub(super) use short_life::OwnLife;
 pub use short_life::policy_for;
 pub use trust::judge_trust;

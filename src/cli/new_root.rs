@@ -1,0 +1,106 @@
+//! `kubecertd ca check` and `kubecertd ca install`: a root CA of the operator's own.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::arguments::NewRootOptions;
+use super::ca_certificate::describe;
+use super::out::{self, BAD, GOOD, SOON, paint};
+use super::words::count;
+use super::{Exit, Failure};
+use crate::credentials::{NewRoot, NewRootError};
+use crate::model::Timestamp;
+use crate::observe::Node;
+use crate::pass::new_root::{self, InstalledRoot};
+use crate::plan::RootJudgement;
+
+/// The largest size of a certificate or key.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// Reads the certificate and its key from paths on this machine, independent of `--root`.
+fn read(options: &NewRootOptions) -> Result<NewRoot, Failure> {
+    let failed =
+        |path: &Path, e: NewRootError| Failure::NewRoot(format!("{}: {e}", path.display()));
+    let NewRootOptions { certificate, key, .. } = options;
+    let root = NewRoot::read(&content(certificate)?).map_err(|e| failed(certificate, e))?;
+    match key {
+        Some(key) => root.with_key(&content(key)?).map_err(|e| failed(key, e)),
+        None => Ok(root),
+    }
+}
+
+fn content(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let failed = |e: io::Error| Failure::NewRoot(format!("{}: {e}", path.display()));
+    let limit = usize::try_from(MAX_FILE_BYTES).unwrap_or(usize::MAX);
+    // Reserves enough: growing would leave copies of a key in memory.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(limit + 1));
+    let file = File::open(path).map_err(failed)?;
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() > limit {
+        let text = format!("{}: is larger than {MAX_FILE_BYTES} bytes", path.display());
+        return Err(Failure::NewRoot(text));
+    }
+    Ok(bytes)
+}
+
+/// Shows whether it can be the root CA of a cluster.
+pub(super) fn check(
+    node: &Node,
+    options: &NewRootOptions,
+    now: Timestamp,
+) -> Result<Exit, Failure> {
+    let judged = new_root::judge(node, read(options)?, options.allow_trusted_root, now)?;
+    let heading = options.certificate.display().to_string();
+    let text = describe(&heading, &judged.root.certificate, now);
+    out::print(&format!("{text}\n{}", findings(&judged.judgement)));
+    Ok(if judged.judgement.is_usable() { Exit::Fine } else { Exit::Attention })
+}
+
+fn findings(judgement: &RootJudgement) -> String {
+    let mut text = String::new();
+    for fault in &judgement.faults {
+        let _ = writeln!(text, "{}  {fault}", paint(BAD, "refused"));
+    }
+    for warning in &judgement.warnings {
+        let _ = writeln!(text, "{}  {warning}", paint(SOON, "warning"));
+    }
+    let _ = match judgement.faults.len() {
+        0 => writeln!(text, "{}   it can be the root CA of a cluster", paint(GOOD, "usable")),
+        faults => {
+            writeln!(text, "It can't be the root CA of a cluster: {}.", count(faults, "reason"))
+        }
+    };
+    text
+}
+
+/// Installs it, before there is a cluster.
+pub(super) fn install(
+    node: &Node,
+    options: &NewRootOptions,
+    now: Timestamp,
+) -> Result<Exit, Failure> {
+    let installed = new_root::install(node, read(options)?, options.allow_trusted_root, now)?;
+    let InstalledRoot { certificate, certificate_file, key_file, was_there, notes } = installed;
+    let mut text = describe(&certificate_file.to_string(), &certificate, now);
+    text.push('\n');
+    for note in notes {
+        let _ = writeln!(text, "{}  {note}", paint(SOON, "warning"));
+    }
+    let source = options.key.as_ref().unwrap_or(&options.certificate).display();
+    let _ = if was_there {
+        writeln!(text, "{certificate_file} and {key_file} are this CA already.")
+    } else {
+        writeln!(
+            text,
+            "{} {certificate_file} and {key_file}: kubeadm uses them from now on. Keep a copy of \
+             the key in a safe place, and remove {source} from this machine.",
+            paint(GOOD, "installed")
+        )
+    };
+    out::print(&text);
+    Ok(Exit::Fine)
+}

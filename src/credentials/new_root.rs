@@ -1,0 +1,123 @@
+//! Reading: a certificate that is to become the root CA of the cluster, and its key, from the files
+//! that an operator names.
+
+use super::{Files, load, load_authority};
+use crate::formats::pem;
+use crate::formats::x509::{Certificate, KeyError, PrivateKey, ReadError, certificates};
+use crate::model::{AbsolutePath, Authority, CandidateKey, Credential, PresentRoot, RootCandidate};
+use crate::sys::Root;
+
+/// A certificate that is to become the root CA, and its key.
+#[derive(Debug)]
+pub struct NewRoot {
+    /// The certificate.
+    pub certificate: Certificate,
+    /// The key; `None` where none was given.
+    pub key: Option<PrivateKey>,
+}
+
+/// Why an operator's files can't be read as a root CA and its key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NewRootError {
+    /// The certificate can't be read.
+    #[error(transparent)]
+    Certificate(#[from] ReadError),
+    /// There are several certificates.
+    #[error(
+        "it holds {0} certificates: a root CA is exactly one self-signed certificate; keep that \
+         one alone, since every certificate in ca.crt is trusted"
+    )]
+    Several(usize),
+    /// The key can't be read.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+impl NewRoot {
+    /// Reads a certificate, in PEM, and its key where the same file holds it too.
+    ///
+    /// # Errors
+    /// When the file is not PEM, does not hold exactly one certificate, or holds a key that can't
+    /// be used.
+    pub fn read(file: &[u8]) -> Result<Self, NewRootError> {
+        let has_key = pem::blocks(file).is_ok_and(|all| all.iter().any(pem::Block::is_private_key));
+        let key = has_key.then(|| PrivateKey::from_pem(file)).transpose();
+        let mut found = certificates(file)?;
+        match (found.pop(), found.len()) {
+            (Some(certificate), 0) => Ok(Self { certificate, key: key? }),
+            (_, others) => Err(NewRootError::Several(others + 1)),
+        }
+    }
+
+    /// Reads its key from a file of its own, which then counts alone.
+    ///
+    /// # Errors
+    /// When the file does not hold exactly one key that can be used.
+    pub fn with_key(self, file: &[u8]) -> Result<Self, NewRootError> {
+        Ok(Self { key: Some(PrivateKey::from_pem(file)?), ..self })
+    }
+
+    /// What is to be judged of it, on a node with this root CA and these credentials.
+    #[must_use]
+    pub fn candidate(
+        &self,
+        root: &Root,
+        authority: &Authority,
+        credentials: &[Credential],
+    ) -> RootCandidate {
+        let key = self.key.as_ref().map(|key| key.fits(&self.certificate));
+        RootCandidate {
+            certificate: self.certificate.as_root(),
+            key: match key {
+                None => CandidateKey::NotGiven,
+                Some(true) => CandidateKey::Fits,
+                Some(false) => CandidateKey::OfAnother,
+            },
+            trusted_in: trusted_in(root, &self.certificate),
+            present: self.present(root, authority, credentials),
+        }
+    }
+
+    fn present(
+        &self,
+        root: &Root,
+        authority: &Authority,
+        credentials: &[Credential],
+    ) -> Option<PresentRoot> {
+        let loaded = load_authority(root, authority);
+        let present = loaded.signers().next()?;
+        let of_root =
+            credentials.iter().filter(|one| one.authority.as_ref() == Some(&authority.name));
+        let leaves: Vec<_> = of_root
+            .filter_map(|one| Some((one.name.to_string(), load(root, one).stored()?.certificate)))
+            .filter(|(_, leaf)| leaf.was_signed_by(present))
+            .collect();
+        Some(PresentRoot {
+            file: authority.certificate.clone(),
+            relation: self.certificate.relation_to_root(present, &leaves),
+        })
+    }
+}
+
+/// The files of trusted CAs on the distributions: those that Go reads.
+const TRUST_STORES: [&str; 6] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/tls/cacert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// The file of the system's trust store that holds a certificate of the same CA.
+fn trusted_in(root: &Root, certificate: &Certificate) -> Option<AbsolutePath> {
+    let holds = |path: &AbsolutePath| {
+        let Ok(Some(content)) = Files::read(root, path) else { return false };
+        let blocks = pem::blocks(content.expose()).unwrap_or_default();
+        blocks.iter().any(|block| {
+            Certificate::from_der(block.der.expose())
+                .is_ok_and(|trusted| trusted.is_of_same_ca(certificate))
+        })
+    };
+    TRUST_STORES.into_iter().map(AbsolutePath::constant).find(holds)
+}
