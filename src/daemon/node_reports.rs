@@ -1,4 +1,5 @@
-//! The daemon's exchanges with the cluster's API: one after each pass, and one every six hours.
+//! The daemon's exchanges with the cluster's API: one at its start, one after each pass, and one
+//! every six hours.
 //!
 //! Each runs on the blocking pool, one at a time; no pass waits for it.
 
@@ -11,13 +12,14 @@ use tokio::time::{Instant, sleep_until};
 
 use super::timing::random_jitter;
 use crate::observe::{ConfigFile, Node};
+use crate::pass::survey;
 use crate::plan::REPORT_INTERVAL;
 use crate::report::AlarmLedger;
 use crate::report::nodes::{Exchanged, ReportedPass, exchange};
 use crate::sys::{Clock, Root};
 
-/// The most that an exchange after a pass is delayed, so that the nodes of a large cluster, which
-/// make their passes at the same time, do not call all at once.
+/// The most that an exchange at the start or after a pass is delayed, so that the nodes of a large
+/// cluster, which make their passes at the same time, do not call all at once.
 const MAX_DELAY: Duration = Duration::from_secs(30);
 
 /// The wait after an exchange that failed: the API server may be restarting.
@@ -32,7 +34,8 @@ pub(super) struct LastPass {
     pub(super) files: Arc<Vec<ConfigFile>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ledger: AlarmLedger,
-    pub(super) pass: ReportedPass,
+    /// `None` before the first pass.
+    pub(super) pass: Option<ReportedPass>,
 }
 
 /// The exchanges of the daemon.
@@ -45,7 +48,7 @@ pub(super) struct NodeReports {
 }
 
 impl NodeReports {
-    /// Plans the exchange after a pass.
+    /// Plans the exchange at the start or after a pass.
     pub(super) fn plan(&mut self, last: LastPass) {
         self.last = Some(Arc::new(last));
         self.due = Some(Instant::now() + MAX_DELAY.mul_f64(random_jitter()));
@@ -80,7 +83,11 @@ impl LastPass {
             .map_err(|e| e.to_string())
             .and_then(|root| Node::with_files(root, &self.files).map_err(|e| e.to_string()));
         match node {
-            Ok(node) => exchange(&node, &self.pass, &self.ledger, &*self.clock),
+            Ok(node) => {
+                let look = || ReportedPass::before_any(&survey(&node, self.clock.now()));
+                let pass = self.pass.clone().unwrap_or_else(look);
+                exchange(&node, &pass, &self.ledger, &*self.clock)
+            }
             Err(trouble) => failed(trouble),
         }
     }
@@ -103,8 +110,6 @@ fn wait_after(exchanged: &Exchanged, jitter: f64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Timestamp;
-    use crate::pass::Survey;
 
     #[test]
     fn wait_depends_on_outcome_and_is_jittered() {
@@ -123,7 +128,7 @@ mod tests {
             files: Arc::default(),
             clock: Arc::new(crate::sys::SystemClock),
             ledger: AlarmLedger::default(),
-            pass: ReportedPass::new(&Survey::default(), None, Timestamp::default(), false),
+            pass: None,
         };
         let mut reports = NodeReports::default();
         reports.plan(last);

@@ -36,7 +36,7 @@ pub async fn once(options: Options) -> Result<(PassSummary, Option<Report>), Dae
             files: configuration.files,
             clock: options.clock,
             ledger: runner.reporter.ledger().clone(),
-            pass,
+            pass: Some(pass),
         };
         // A panic in it costs the report alone.
         let exchanged = spawn_blocking(move || last.exchange()).await.unwrap_or_default();

@@ -194,8 +194,9 @@ impl Daemon {
         log::log_started(self.node.catalog.credentials.len());
         self.node.remarks().for_each(line::log_note);
         self.report_configuration();
-        if let Some(cause) = self.first_pass.take() {
-            self.request_pass(cause);
+        match self.first_pass.take() {
+            Some(cause) => self.request_pass(cause),
+            None => self.plan_exchange(None),
         }
     }
 
@@ -307,7 +308,7 @@ impl Daemon {
         }
         self.runner.reporter.report_pass(&finished, &alarms, &self.node);
         if let Some(pass) = ReportedPass::of(&finished) {
-            self.plan_exchange(pass);
+            self.plan_exchange(Some(pass));
         }
         let FinishedPass { last, node, result } = finished;
         let report = result.ok();
@@ -327,8 +328,8 @@ impl Daemon {
         }
     }
 
-    /// Plans the report of a pass to the cluster.
-    fn plan_exchange(&mut self, pass: ReportedPass) {
+    /// Plans the report to the cluster, at the start or of a pass.
+    fn plan_exchange(&mut self, pass: Option<ReportedPass>) {
         self.node_reports.plan(LastPass {
             root: self.options.root.clone(),
             files: Arc::clone(&self.configuration.files),

@@ -28,14 +28,23 @@ const READ_LIMIT: Duration = Duration::from_secs(7);
 /// The time limit of what is written.
 const WRITE_LIMIT: Duration = Duration::from_secs(3);
 
-/// A pass, as the report of this node shows it.
+/// The node as a report of it shows it, after a pass or at the start of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportedPass {
     /// The node's name in the cluster, where it is known.
     node: Option<String>,
+    credentials: CredentialCounts,
+    /// The last pass; `None` before the first one, when the Node holds the report of an earlier
+    /// process.
+    last: Option<PassOutcome>,
+}
+
+/// What a report says of a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct PassOutcome {
     began: Timestamp,
     failed: bool,
-    credentials: CredentialCounts,
+    /// How many services used an outdated credential at its end.
     stale: u32,
 }
 
@@ -51,13 +60,26 @@ impl ReportedPass {
     /// A pass by its last survey, and its report where it was made.
     #[must_use]
     pub fn new(survey: &Survey, report: Option<&Report>, began: Timestamp, failed: bool) -> Self {
+        let stale = report.map_or(0, |report| count_stale(&report.services));
+        Self { last: Some(PassOutcome { began, failed, stale }), ..Self::before_any(survey) }
+    }
+
+    /// The node before the first pass of this process.
+    #[must_use]
+    pub fn before_any(survey: &Survey) -> Self {
         Self {
             node: node_name(survey.credentials.iter().map(|judged| &judged.facts)),
-            began,
-            failed,
             credentials: count_credentials(&survey.credentials),
-            stale: report.map_or(0, |report| count_stale(&report.services)),
+            last: None,
         }
+    }
+}
+
+impl PassOutcome {
+    /// What an earlier process reported.
+    fn reported(found: &FoundReport) -> Option<Self> {
+        let NodeReport { pass: began, failed, stale, .. } = *found.read()?;
+        Some(Self { began, failed, stale })
     }
 }
 
@@ -154,21 +176,21 @@ impl Exchange<'_> {
         let comparison =
             others.map(|others| compare(Some((self.name, &fingerprints)), &others.answer, now));
         let alarms = self.update_alarms(offset, comparison.as_ref());
-        let report = NodeReport {
+        let report = |PassOutcome { began, failed, stale }| NodeReport {
             at: now,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             role,
-            pass: self.pass.began,
-            failed: self.pass.failed,
+            pass: began,
+            failed,
             next: self.pass.credentials.next.clone(),
             due: self.pass.credentials.due,
             expired: self.pass.credentials.expired,
-            stale: self.pass.stale,
+            stale,
             alarms: count_alarms(&alarms.in_force),
             clock: offset.map(tens),
-            fingerprints,
+            fingerprints: fingerprints.clone(),
         };
-        let not_sent = self.send(found.own, &report).err();
+        let not_sent = self.send(found.own, report).err();
         let not_sent = not_sent.map(|e| {
             format!("the report of this node was not written into its Node {}: {e}", self.name)
         });
@@ -218,22 +240,27 @@ impl Exchange<'_> {
         update_after_exchange(self.ledger, self.node, &found)
     }
 
-    /// Writes the report, unless the Node holds the same.
+    /// Writes the report, unless the Node holds the same. Before the first pass of this process it
+    /// says of the last pass what the Node says, and nothing is written where that has no report.
     fn send(
         &self,
         own: Result<Dated<Option<ReportedNode>>, ClusterError>,
-        report: &NodeReport,
+        report: impl FnOnce(PassOutcome) -> NodeReport,
     ) -> Result<(), String> {
         let own = own.map_err(|e| e.to_string())?.answer;
         let before = own.map(|own| own.report).ok_or("there is no such Node")?;
-        if !is_to_send(&before, report) {
+        let Some(last) = self.pass.last.or_else(|| PassOutcome::reported(&before)) else {
+            return Ok(());
+        };
+        let report = report(last);
+        if !is_to_send(&before, &report) {
             return Ok(());
         }
         if let FoundReport::Unreadable(reason) = &before {
             tracing::debug!(%reason, "the report of this node is replaced");
         }
         let limited = async {
-            let sent = self.api.write_report(self.name, report);
+            let sent = self.api.write_report(self.name, &report);
             timeout_at(Instant::now() + WRITE_LIMIT, sent).await
         };
         match block_on(limited).map_err(|e| e.to_string())? {
@@ -315,15 +342,19 @@ mod tests {
         Node::open(Root::open(disk).unwrap(), &Config::Usual).unwrap()
     }
 
-    /// Makes an exchange of the node `cp1`, as if its root directory were the host's.
+    /// Makes an exchange of the node `cp1` after a pass.
     async fn exchanged(disk: &Path, now: Timestamp) -> Exchanged {
+        exchanged_after(disk, now, ReportedPass::new(&Survey::default(), None, now, false)).await
+    }
+
+    /// Makes an exchange of the node `cp1`, as if its root directory were the host's.
+    async fn exchanged_after(disk: &Path, now: Timestamp, pass: ReportedPass) -> Exchanged {
         let disk: PathBuf = disk.to_owned();
         let work = move || {
             let node = open(&disk);
             let file = kubelet_conf(&node).unwrap();
             let api = block_on(ClusterApi::of_kubeconfig(&node.root, file, None));
             let api = api.unwrap().unwrap();
-            let pass = ReportedPass::new(&Survey::default(), None, now, false);
             let (ledger, clock) = (AlarmLedger::default(), FixedClock(now));
             let (name, ledger, clock) = ("cp1", &ledger, &clock);
             Exchange { node: &node, name, pass: &pass, ledger, clock, api }.run()
@@ -396,6 +427,37 @@ mod tests {
             let refused = exchanged(disk.path(), later).await;
             assert_eq!((refused.trouble.len(), refused.alarms.events.len()), (2, 0));
             assert_eq!(keys(&refused), keys(&second));
+        })
+        .await;
+    }
+
+    /// The version of an upgraded daemon is shown before its first pass, and a daemon with a rare
+    /// schedule is not silent.
+    #[tokio::test(flavor = "current_thread")]
+    async fn restarted_daemon_reports_the_last_pass_of_the_earlier_one() {
+        local(async {
+            let cluster = Cluster::start(&[]).await;
+            cluster.objects.date.set(Some("Fri, 15 Jan 2027 08:00:00 GMT"));
+            let disk = disk(&cluster);
+            let start = || ReportedPass::before_any(&Survey::default());
+            cluster.objects.put_node("cp1", &[CONTROL_PLANE], None);
+            let first = exchanged_after(disk.path(), NOW, start()).await;
+            assert_eq!(first, Exchanged::default());
+            assert_eq!(cluster.objects.report_of("cp1").0, None, "there was no pass yet");
+
+            let earlier = NodeReport {
+                version: "0.0.9".to_owned(),
+                pass: NOW.minus(Duration::from_secs(86_400)),
+                failed: true,
+                stale: 2,
+                ..any_report()
+            };
+            cluster.objects.put_node("cp1", &[CONTROL_PLANE], Some(&write(&earlier)));
+            let later = NOW.plus(Duration::from_secs(60));
+            exchanged_after(disk.path(), later, start()).await;
+            let report = read(&cluster.objects.report_of("cp1").0.unwrap()).unwrap();
+            assert_eq!((report.at, report.version.as_str()), (later, env!("CARGO_PKG_VERSION")));
+            assert_eq!((report.pass, report.failed, report.stale), (earlier.pass, true, 2));
         })
         .await;
     }
