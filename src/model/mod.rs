@@ -22,6 +22,7 @@ mod node_report;
 mod observation;
 mod path;
 mod root_ca;
+mod rotation;
 mod running;
 mod san;
 mod secret;
@@ -70,6 +71,10 @@ pub use path::{AbsolutePath, InvalidPath};
 pub use root_ca::{
     CaConstraints, CaKeyKind, CaKeyUsage, CandidateKey, KeyIdentifier, PresentRoot, RootCandidate,
     RootCertificate, RootRelation, RootSignature, SameNameObstacle,
+};
+pub use rotation::{
+    ApiFacts, CaFile, ControlPlaneFacts, LevelRange, LoadedFacts, RestartedProgram, RootCa,
+    RotationFacts, RotationLevel, RotationStep, SigningFiles, TrustedRoots,
 };
 pub use running::{Consumer, Health, Holding, Instance, Presence, Sees, Serves, ServiceFacts};
 pub use san::{InvalidSan, San, SanChange};

@@ -21,6 +21,7 @@ mod node_report;
 mod planner;
 mod refresh;
 mod restart_lease;
+mod rotation;
 #[cfg(test)]
 pub(crate) mod service_fixtures;
 mod steps;
@@ -60,6 +61,7 @@ pub use node_report::{
 pub use planner::{plan, terms};
 pub use refresh::{Refresh, Situation, Trigger, plan_refresh};
 pub use restart_lease::{LEASE_DURATION, NEEDED_BEFORE_STOP};
+pub use rotation::{cluster_level, level_to_work_to, next_step, node_level, trust_in_objects};
 pub use steps::{Judged, Plan, Request, Step, Terms};
 pub use turn::{CheckPeers, Go, Refusal, Stake, TakeTurn, TurnAnswer, TurnFacts, TurnStep};
 pub use words::{remaining, span};
