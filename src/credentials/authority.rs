@@ -276,7 +276,7 @@ impl LoadedAuthority {
                 signer => signer,
             },
         };
-        let verifying = direct().filter(|chain| !leaf.names_another_key_than(chain.anchor));
+        let verifying = direct().filter(|chain| !leaf.names_another_authority_than(chain.anchor));
         Above {
             signer,
             verifies_by: verifying.map(|chain| chain.anchor.fingerprint).collect(),

@@ -2,8 +2,8 @@
 //!
 //! Go compares the issuer's name with the subject of the CA certificate byte for byte, and takes
 //! key identifiers for a hint. OpenSSL compares the names by their meaning, and refuses a CA
-//! certificate whose subject key identifier is not the one that the certificate names as its
-//! authority's.
+//! certificate whose subject key identifier, or serial number, is not the one that the certificate
+//! names as its authority's.
 
 use std::cmp::Reverse;
 
@@ -21,13 +21,20 @@ impl Certificate {
     /// Whether both verifiers accept it by that CA certificate alone.
     #[must_use]
     pub fn verifies_by(&self, issuer: &Self) -> bool {
-        self.was_signed_by(issuer) && !self.names_another_key_than(issuer)
+        self.was_signed_by(issuer) && !self.names_another_authority_than(issuer)
     }
 
     /// Whether that certificate's key made the signature, whatever its subject is.
     #[must_use]
     pub fn is_signed_with_key_of(&self, issuer: &Self) -> bool {
         is_signed_with(self.der(), issuer.public_key_der())
+    }
+
+    /// Whether its authority key identifier names another certificate than that one: by the
+    /// identifier of the key, or by the serial number.
+    #[must_use]
+    pub fn names_another_authority_than(&self, issuer: &Self) -> bool {
+        self.names_another_key_than(issuer) || self.names_another_serial_than(issuer)
     }
 
     /// Whether it names a key as its authority's that is not that certificate's.
@@ -37,6 +44,13 @@ impl Certificate {
             .as_ref()
             .zip(issuer.subject_key_identifier.as_ref())
             .is_some_and(|(named, own)| named != own)
+    }
+
+    /// Whether it names a serial number as that of its authority's certificate which is not that
+    /// certificate's.
+    #[must_use]
+    pub fn names_another_serial_than(&self, issuer: &Self) -> bool {
+        self.authority_serial.as_ref().is_some_and(|named| *named != issuer.serial)
     }
 }
 

@@ -7,7 +7,9 @@ use std::net::IpAddr;
 
 use x509_parser::certificate::X509Certificate;
 use x509_parser::der_parser::Oid;
-use x509_parser::extensions::{self, GeneralName, KeyUsage, ParsedExtension};
+use x509_parser::extensions::{
+    self, AuthorityKeyIdentifier, GeneralName, KeyUsage, ParsedExtension,
+};
 use x509_parser::oid_registry::{
     OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER, OID_X509_EXT_SUBJECT_ALT_NAME,
     OID_X509_EXT_SUBJECT_KEY_IDENTIFIER,
@@ -49,6 +51,9 @@ pub struct Certificate {
     pub subject_key_identifier: Option<Vec<u8>>,
     /// The identifier of its issuer's key.
     pub authority_key_identifier: Option<Vec<u8>>,
+    /// The serial number of its issuer's certificate, where the extension that identifies its
+    /// issuer's key has that too.
+    pub authority_serial: Option<Serial>,
     /// The DNS names in the subject alternative name, as they are written.
     pub dns_names: Vec<String>,
     /// The IP addresses in the subject alternative name.
@@ -261,7 +266,10 @@ impl Certificate {
                 .as_ref()
                 .is_ok_and(|usage| usage.as_ref().is_none_or(|usage| usage.value.key_cert_sign())),
             subject_key_identifier: subject_key_identifier(parsed),
-            authority_key_identifier: authority_key_identifier(parsed),
+            authority_key_identifier: authority_key_identifier(parsed)
+                .and_then(|authority| Some(authority.key_identifier.as_ref()?.0.to_vec())),
+            authority_serial: authority_key_identifier(parsed)
+                .and_then(|authority| authority.authority_cert_serial.map(Serial::new)),
             dns_names: names.dns,
             ip_addresses: names.ip,
             other_names: names.others,
@@ -310,11 +318,11 @@ fn subject_key_identifier(parsed: &X509Certificate<'_>) -> Option<Vec<u8>> {
     })
 }
 
-fn authority_key_identifier(parsed: &X509Certificate<'_>) -> Option<Vec<u8>> {
+fn authority_key_identifier<'c, 'a>(
+    parsed: &'c X509Certificate<'a>,
+) -> Option<&'c AuthorityKeyIdentifier<'a>> {
     parsed.extensions().iter().find_map(|extension| match extension.parsed_extension() {
-        ParsedExtension::AuthorityKeyIdentifier(identifier) => {
-            Some(identifier.key_identifier.as_ref()?.0.to_vec())
-        }
+        ParsedExtension::AuthorityKeyIdentifier(identifier) => Some(identifier),
         _ => None,
     })
 }
