@@ -234,7 +234,7 @@ pub(super) fn with_value(
     })
 }
 
-fn authority_key_identifier(issuer: &[u8]) -> Result<Vec<u8>, IssueError> {
+pub(super) fn authority_key_identifier(issuer: &[u8]) -> Result<Vec<u8>, IssueError> {
     let key_identifier = Some(OctetString::new(issuer).map_err(library)?);
     AuthorityKeyIdentifier { key_identifier, ..AuthorityKeyIdentifier::default() }
         .to_der()

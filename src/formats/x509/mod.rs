@@ -20,6 +20,7 @@ mod node_request;
 mod read;
 mod request;
 mod root_ca;
+mod root;
 mod sha1;
 mod signer;
 mod template;
@@ -39,6 +40,10 @@ pub use names::{NamesError, with_names};
 pub use node_request::{NodeRequest, NodeRequestError};
 pub use read::{Certificate, ExtendedKeyUsage, Extension, ReadError, certificates};
 pub use request::request;
+pub use root::{
+    BridgeError, LeafLoss, NamePart, NewRoot, NewRootError, RenewRootError, RootLifetime,
+    SubjectError, bridge, lost_leaves, new_root, renew_root,
+};
 pub use signer::{PublicKey, Signature};
 pub use template::template;
 pub use verify::{VerifyError, is_for_the_same, verify_answer, verify_renewed};

@@ -49,9 +49,17 @@ pub(super) fn unsigned(
 
 /// Encodes the group before the name, each in an RDN of its own, in the order and form of Go.
 pub(super) fn encoded(subject: &Subject, form: Tag) -> Result<Name, IssueError> {
-    let mut name = RdnSequence::default();
     let group = subject.organization.iter().map(|group| (O, group));
-    for (oid, text) in group.chain([(CN, &subject.common_name)]) {
+    let parts = group.chain([(CN, &subject.common_name)]);
+    name_of(parts.map(|(oid, text)| (oid, form, text.as_str())))
+}
+
+/// Encodes the parts of a name, each in an RDN of its own.
+pub(super) fn name_of<'t>(
+    parts: impl Iterator<Item = (ObjectIdentifier, Tag, &'t str)>,
+) -> Result<Name, IssueError> {
+    let mut name = RdnSequence::default();
+    for (oid, form, text) in parts {
         let value = Any::new(form, text.as_bytes()).map_err(library)?;
         let mut part = RelativeDistinguishedName::default();
         part.insert(AttributeTypeAndValue { oid, value }).map_err(library)?;
@@ -89,7 +97,7 @@ pub(super) fn extensions(usages: &[Usage], names: &[San]) -> Result<Vec<Extensio
     Ok(all)
 }
 
-fn extension(
+pub(super) fn extension(
     extn_id: ObjectIdentifier,
     critical: bool,
     value: Vec<u8>,
