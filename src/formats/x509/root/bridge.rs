@@ -65,9 +65,6 @@ pub enum BridgeError {
 /// same key signs leaves of any name, and would refuse leaves of CAs below the new root to clients
 /// that know the old one alone.
 ///
-/// `same_name` tells whether two names are the same to OpenSSL, which ignores case, spaces and
-/// string types.
-///
 /// # Errors
 /// When the old root can't or must not sign it, or OpenSSL would take one root for the other.
 pub fn bridge(
@@ -76,7 +73,6 @@ pub fn bridge(
     old_key: &PrivateKey,
     terms: &Terms,
     now: Timestamp,
-    same_name: impl Fn(&DistinguishedName, &DistinguishedName) -> bool,
 ) -> Result<Vec<u8>, BridgeError> {
     for root in [old_root, new_root] {
         if !root.is_ca() {
@@ -95,9 +91,9 @@ pub fn bridge(
     if old_root.path_length == Some(0) {
         return Err(BridgeError::PathLength(old_root.subject.clone()));
     }
-    let is_same =
-        old_root.subject == new_root.subject || same_name(&old_root.subject, &new_root.subject);
-    if is_same && !have_own_identifiers(old_root, new_root) {
+    if old_root.subject.is_equivalent_to(&new_root.subject)
+        && !have_own_identifiers(old_root, new_root)
+    {
         return Err(BridgeError::SameName(old_root.subject.clone()));
     }
     let content = Content {
