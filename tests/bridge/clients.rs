@@ -1,21 +1,18 @@
 //! Clients that verify a server, which is in this process.
 
-use std::path::Path;
-
 use kubecertd::drivers::http::{HttpError, Trust, get};
 use kubecertd::drivers::tls::ProbeError;
 use kubecertd::formats::x509::Certificate;
-use serde_json::json;
 
 use super::Verdict;
-use super::programs::{LIMIT, Python, accepted, in_parallel, limited};
-use super::roots::{Case, PAIRS, Pair};
+use super::programs::{Helper, LIMIT, accepted, in_parallel, limited};
+use super::roots::{Case, Pair};
 use super::servers::TlsServer;
 use super::table::Verifier;
 
 /// The verdict of each verifier on each server.
-pub fn verdicts() -> Vec<Verdict> {
-    let servers: Vec<_> = PAIRS
+pub fn verdicts(pairs: &[Pair]) -> Vec<Verdict> {
+    let servers: Vec<_> = pairs
         .iter()
         .flat_map(|pair| {
             [false, true].map(|with_bridge| {
@@ -23,7 +20,7 @@ pub fn verdicts() -> Vec<Verdict> {
             })
         })
         .collect();
-    let asked: Vec<_> = (0..PAIRS.len())
+    let asked: Vec<_> = (0..pairs.len())
         .flat_map(|at| Case::ALL.map(|case| (at, case)))
         .map(|(at, case)| (at, case, servers[2 * at + usize::from(case.with_bridge)].port))
         .collect();
@@ -32,16 +29,20 @@ pub fn verdicts() -> Vec<Verdict> {
         let found = match verifier {
             Verifier::OpenSsl | Verifier::OpenSslStrict => {
                 in_parallel(&asked, |(at, case, port)| {
-                    openssl(&PAIRS[*at], *case, *port, verifier.is_strict())
+                    openssl(&pairs[*at], *case, *port, verifier.is_strict())
                 })
             }
             Verifier::GnuTls => {
-                in_parallel(&asked, |(at, case, port)| gnutls(&PAIRS[*at], *case, *port))
+                in_parallel(&asked, |(at, case, port)| gnutls(&pairs[*at], *case, *port))
             }
-            Verifier::Python | Verifier::PythonStrict => python(&asked, verifier.is_strict()),
+            Verifier::Go | Verifier::Python | Verifier::PythonStrict => {
+                let known = asked.iter().map(|(at, case, _)| pairs[*at].files.known(*case));
+                let asked: Vec<_> = known.zip(asked.iter().map(|(.., port)| port)).collect();
+                Helper::start(verifier, "asked", &asked).answer()
+            }
             Verifier::Rustls => asked
                 .iter()
-                .map(|(at, case, port)| rustls(PAIRS[*at].known(*case), *port))
+                .map(|(at, case, port)| rustls(pairs[*at].known(*case), *port))
                 .collect(),
         };
         let with_case = asked.iter().zip(found);
@@ -96,33 +97,3 @@ fn rustls(known: &Certificate, port: u16) -> bool {
         Err(error) => panic!("no verdict: {error:?}"),
     }
 }
-
-fn python(asked: &[(usize, Case, u16)], is_strict: bool) -> Vec<bool> {
-    let path = |path: &Path| path.to_str().unwrap().to_owned();
-    let tasks: Vec<_> = asked
-        .iter()
-        .map(|(at, case, port)| json!([path(&PAIRS[*at].files.known(*case)), port]))
-        .collect();
-    let task = json!({ "strict": is_strict, "limit": LIMIT.as_secs(), "asked": tasks });
-    Python::start(CLIENT, &task).answer()
-}
-
-const CLIENT: &str = r#"
-import json, socket, ssl, sys
-
-task = json.loads(sys.stdin.readline())
-
-def is_accepted(known, port):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if task["strict"]:
-        context.verify_flags |= ssl.VERIFY_X509_STRICT
-    context.load_verify_locations(known)
-    with socket.create_connection(("127.0.0.1", port), task["limit"]) as plain:
-        try:
-            with context.wrap_socket(plain, server_hostname="127.0.0.1"):
-                return True
-        except ssl.SSLCertVerificationError:
-            return False
-
-print(json.dumps([is_accepted(*one) for one in task["asked"]]))
-"#;

@@ -1,6 +1,6 @@
 //! Which TLS clients and servers accept a certificate of a new root CA with the bridge behind it:
 //! those that know the old root alone, and those that know the new one alone. The verifiers are
-//! OpenSSL, GnuTLS, Python's ssl and rustls; those of Kubernetes, in Go, are in tests/node.
+//! Go, OpenSSL, GnuTLS, Python's ssl and rustls; the programs of Kubernetes are in tests/node.
 //!
 //! `docs/root-ca.md` prints the table; a test holds the page and the expectations together.
 #![allow(
@@ -28,7 +28,7 @@ mod table;
 use kubecertd::formats::x509::{BridgeError, bridge};
 
 use common::requirements::require;
-use roots::{Case, PAIRS, now, terms};
+use roots::{Case, Pair, now, pairs, terms};
 use table::{Verifier, accepts, page_table};
 
 #[test]
@@ -41,7 +41,7 @@ fn table_of_verifiers_is_the_one_in_the_docs() {
 /// Where the table says that OpenSSL takes one root for the other, no bridge is made.
 #[test]
 fn bridge_is_made_unless_openssl_takes_one_root_for_the_other() {
-    for pair in PAIRS.iter() {
+    for pair in pairs().iter() {
         let made = bridge(&pair.new.certificate, &pair.old, &pair.old_key, &terms(), now());
         let by_openssl = accepts(Verifier::OpenSsl, pair.kind, Case::CONNECTING);
         match made {
@@ -56,29 +56,31 @@ fn bridge_is_made_unless_openssl_takes_one_root_for_the_other() {
 
 #[test]
 fn clients_accept_servers_as_the_table_says() {
-    require!("openssl", "gnutls-cli", "python3");
-    assert_all(clients::verdicts(), "as a client of");
+    require!("openssl", "gnutls-cli", "python3", "go");
+    let pairs = pairs();
+    assert_all(&pairs, clients::verdicts(&pairs), "as a client of");
 }
 
 #[test]
 fn servers_accept_clients_as_the_table_says() {
-    require!("openssl", "gnutls-serv", "python3");
-    assert_all(servers::verdicts(), "as a server of");
+    require!("openssl", "gnutls-serv", "python3", "go");
+    let pairs = pairs();
+    assert_all(&pairs, servers::verdicts(&pairs), "as a server of");
 }
 
 /// A verifier, a pair of roots by its place in the list, a case, and whether it was accepted.
 type Verdict = (Verifier, usize, Case, bool);
 
-fn assert_all(verdicts: Vec<Verdict>, role: &str) {
-    assert_eq!(verdicts.len(), Verifier::ALL.len() * PAIRS.len() * Case::ALL.len());
+fn assert_all(pairs: &[Pair], verdicts: Vec<Verdict>, role: &str) {
+    assert_eq!(verdicts.len(), Verifier::ALL.len() * pairs.len() * Case::ALL.len());
     let wrong: Vec<_> = verdicts
         .into_iter()
         .filter(|(verifier, at, case, accepted)| {
-            *accepted != accepts(*verifier, PAIRS[*at].kind, *case)
+            *accepted != accepts(*verifier, pairs[*at].kind, *case)
         })
         .map(|(verifier, at, case, accepted)| {
             let verdict = if accepted { "accepts" } else { "refuses" };
-            format!("{} {verdict}, {role} {case} of {}", verifier.name(), PAIRS[at])
+            format!("{} {verdict}, {role} {case} of {}", verifier.name(), pairs[at])
         })
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");

@@ -1,9 +1,11 @@
 //! Runs of other programs, with limits.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+use super::table::Verifier;
 
 /// The limit of everything that is waited for. A busy machine needs some of it.
 pub const LIMIT: Duration = Duration::from_secs(120);
@@ -73,38 +75,60 @@ fn inode_of(target: &Path) -> Option<&str> {
     target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')
 }
 
-/// A program of Python, which reads its task as JSON and answers in lines of JSON.
-pub struct Python {
+/// A program beside this file, which reads its task as JSON and answers with a line of JSON.
+pub struct Helper {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
+    _dir: tempfile::TempDir,
 }
 
-impl Python {
-    pub fn start(program: &str, task: &serde_json::Value) -> Self {
-        let mut command = limited("python3");
-        command.args(["-c", program]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+impl Helper {
+    /// Starts the program of a verifier, with this list of things to do.
+    pub fn start(verifier: Verifier, kind: &str, list: &impl serde::Serialize) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = match verifier {
+            Verifier::Go => limited(build_go(dir.path()).to_str().unwrap()),
+            _ => limited("python3"),
+        };
+        if verifier != Verifier::Go {
+            command.args(["-c", include_str!("verify.py")]);
+        }
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut input = child.stdin.take().unwrap();
+        let task = serde_json::json!({
+            "strict": verifier.is_strict(), "limit": LIMIT.as_secs(), kind: list,
+        });
         writeln!(input, "{task}").unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
-        Self { child, input: Some(input), output }
+        Self { child, input: Some(input), output, _dir: dir }
     }
 
     pub fn answer<T: serde::de::DeserializeOwned>(&mut self) -> T {
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("python: {error}: {line:?}"))
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
     }
 }
 
 /// Ends its input, on which it exits.
-impl Drop for Python {
+impl Drop for Helper {
     fn drop(&mut self) {
         drop(self.input.take());
         let _ = self.output.read_to_end(&mut Vec::new());
         let _ = self.child.wait();
     }
+}
+
+/// Builds the program in Go into a directory.
+fn build_go(dir: &Path) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bridge/verify.go");
+    let mut build = limited("go");
+    build.args(["build", "-o", "verify"]).arg(source).current_dir(dir);
+    build.env("GOCACHE", dir.join("cache")).env("GOFLAGS", "").env("GOTOOLCHAIN", "local");
+    let output = build.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    dir.join("verify")
 }
 
 /// Does something with each item, on several threads.

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use kubecertd::formats::x509::{
@@ -129,8 +129,19 @@ impl Files {
     }
 }
 
-/// All pairs: each kind with both kinds of keys that kubeadm makes.
-pub static PAIRS: LazyLock<Vec<Pair>> = LazyLock::new(|| {
+/// All pairs: each kind with both kinds of keys that kubeadm makes. Tests that run at the same time
+/// share them, and the last one removes the files.
+pub fn pairs() -> Arc<Vec<Pair>> {
+    static SHARED: Mutex<Weak<Vec<Pair>>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    shared.upgrade().unwrap_or_else(|| {
+        let made = Arc::new(make_pairs());
+        *shared = Arc::downgrade(&made);
+        made
+    })
+}
+
+fn make_pairs() -> Vec<Pair> {
     let algorithms = [KeyAlgorithm::EcdsaP256, KeyAlgorithm::Rsa2048];
     let all = algorithms.iter().flat_map(|algorithm| Kind::ALL.map(|kind| (algorithm, kind)));
     let all: Vec<_> = all.collect();
@@ -139,7 +150,7 @@ pub static PAIRS: LazyLock<Vec<Pair>> = LazyLock::new(|| {
             all.iter().map(|(algorithm, kind)| scope.spawn(|| pair(algorithm, *kind))).collect();
         made.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
-});
+}
 
 pub fn now() -> Timestamp {
     SystemClock.now()

@@ -12,26 +12,25 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{AlertDescription, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
-use serde_json::json;
 
 use super::Verdict;
 use super::clients::openssl_verifies;
-use super::programs::{LIMIT, Python, Running};
-use super::roots::{Case, PAIRS, Pair};
+use super::programs::{Helper, LIMIT, Running};
+use super::roots::{Case, Pair};
 use super::table::Verifier;
 
 /// The verdict of each verifier on each client.
-pub fn verdicts() -> Vec<Verdict> {
+pub fn verdicts(pairs: &[Pair]) -> Vec<Verdict> {
     let mut all = Vec::new();
     for verifier in Verifier::ALL {
         // One server for each root that it may know; the client comes with and without the bridge.
-        let known: Vec<_> = (0..PAIRS.len())
+        let known: Vec<_> = (0..pairs.len())
             .flat_map(|at| [true, false].map(|knows_old| (at, knows_old)))
             .collect();
-        let servers = Servers::start(verifier, &known);
+        let servers = Servers::start(verifier, pairs, &known);
         for ((at, knows_old), port) in known.iter().zip(servers.ports()) {
             for with_bridge in [true, false] {
-                let (pair, case) = (&PAIRS[*at], Case { knows_old: *knows_old, with_bridge });
+                let (pair, case) = (&pairs[*at], Case { knows_old: *knows_old, with_bridge });
                 let accepted = is_accepted(pair, with_bridge, *port);
                 if matches!(verifier, Verifier::OpenSsl | Verifier::OpenSslStrict) {
                     let strict = verifier.is_strict().then_some("-x509_strict");
@@ -66,15 +65,15 @@ fn is_accepted(pair: &Pair, with_bridge: bool, port: u16) -> bool {
 /// Servers of one kind. They end with the value.
 enum Servers {
     Programs(#[expect(dead_code, reason = "dropping ends them")] Vec<Running>, Vec<u16>),
-    Python(#[expect(dead_code, reason = "dropping ends it")] Python, Vec<u16>),
+    Helper(#[expect(dead_code, reason = "dropping ends it")] Helper, Vec<u16>),
     Here(Vec<u16>),
 }
 
 impl Servers {
-    fn start(verifier: Verifier, known: &[(usize, bool)]) -> Self {
+    fn start(verifier: Verifier, pairs: &[Pair], known: &[(usize, bool)]) -> Self {
         let known: Vec<_> = known
             .iter()
-            .map(|(at, knows_old)| (&PAIRS[*at], Case { knows_old: *knows_old, with_bridge: true }))
+            .map(|(at, knows_old)| (&pairs[*at], Case { knows_old: *knows_old, with_bridge: true }))
             .collect();
         match verifier {
             Verifier::OpenSsl | Verifier::OpenSslStrict => {
@@ -84,15 +83,14 @@ impl Servers {
             Verifier::GnuTls => {
                 Self::running(known.iter().map(|(pair, case)| gnutls(pair, *case)).collect())
             }
-            Verifier::Python | Verifier::PythonStrict => {
+            Verifier::Go | Verifier::Python | Verifier::PythonStrict => {
                 let paths: Vec<_> = known
                     .iter()
                     .map(|(pair, case)| [pair.files.dir().to_owned(), pair.files.known(*case)])
                     .collect();
-                let task = json!({ "strict": verifier.is_strict(), "known": paths });
-                let mut python = Python::start(SERVER, &task);
-                let ports = python.answer();
-                Self::Python(python, ports)
+                let mut helper = Helper::start(verifier, "known", &paths);
+                let ports = helper.answer();
+                Self::Helper(helper, ports)
             }
             Verifier::Rustls => Self::Here(
                 known
@@ -113,7 +111,7 @@ impl Servers {
 
     fn ports(&self) -> &[u16] {
         match self {
-            Self::Programs(_, ports) | Self::Python(_, ports) | Self::Here(ports) => ports,
+            Self::Programs(_, ports) | Self::Helper(_, ports) | Self::Here(ports) => ports,
         }
     }
 }
@@ -137,36 +135,6 @@ fn gnutls(pair: &Pair, case: Case) -> Running {
     server.arg("--x509cafile").arg(pair.files.known(case));
     Running::start(server)
 }
-
-const SERVER: &str = r#"
-import json, socket, ssl, sys, threading
-
-task = json.loads(sys.stdin.readline())
-
-def serve(listener, context):
-    while True:
-        plain, _ = listener.accept()
-        try:
-            with context.wrap_socket(plain, server_side=True) as stream:
-                stream.recv(65536)
-                stream.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
-        except (ssl.SSLError, ConnectionError):
-            pass
-
-def start(files, known):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(files + "/server.crt", files + "/server.key")
-    context.verify_mode = ssl.CERT_REQUIRED
-    if task["strict"]:
-        context.verify_flags |= ssl.VERIFY_X509_STRICT
-    context.load_verify_locations(known)
-    listener = socket.create_server(("127.0.0.1", 0))
-    threading.Thread(target=serve, args=(listener, context), daemon=True).start()
-    return listener.getsockname()[1]
-
-print(json.dumps([start(*one) for one in task["known"]]), flush=True)
-sys.stdin.read()
-"#;
 
 /// A server in this process, by rustls: it answers every request, and runs until the process ends.
 pub struct TlsServer {

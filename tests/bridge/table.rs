@@ -5,6 +5,7 @@ use super::roots::{Case, Kind};
 /// A verifier of certificates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verifier {
+    Go,
     OpenSsl,
     OpenSslStrict,
     GnuTls,
@@ -14,7 +15,8 @@ pub enum Verifier {
 }
 
 impl Verifier {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
+        Self::Go,
         Self::OpenSsl,
         Self::OpenSslStrict,
         Self::GnuTls,
@@ -26,6 +28,7 @@ impl Verifier {
     /// Its name in the table.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Go => "Go, of which Kubernetes is made",
             Self::OpenSsl => "OpenSSL",
             Self::OpenSslStrict => "OpenSSL with `-x509_strict`",
             Self::GnuTls => "GnuTLS",
@@ -53,8 +56,8 @@ pub fn accepts(verifier: Verifier, kind: Kind, case: Case) -> bool {
 /// it.
 fn accepts_bridge(verifier: Verifier, kind: Kind) -> bool {
     match verifier {
-        // It tries every certificate of the name.
-        Verifier::Rustls => true,
+        // They try every certificate of the name.
+        Verifier::Go | Verifier::Rustls => true,
         // Each CA certificate must have a key identifier.
         _ if verifier.is_strict() => kind.old_has_identifier,
         // Without the identifier, it takes the old root for the issuer.
