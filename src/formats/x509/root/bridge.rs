@@ -33,10 +33,7 @@ pub enum BridgeError {
     )]
     PathLength(DistinguishedName),
     /// A bridge would be refused from the beginning.
-    #[error(
-        "the CA {0} has expired, at {1}, so that there is no bridge: every client has to trust the \
-         new CA before it is used"
-    )]
+    #[error("the CA {0} has expired, at {1}, so that clients would refuse a bridge")]
     Expired(DistinguishedName, Timestamp),
     /// OpenSSL could not tell the two apart.
     #[error(
