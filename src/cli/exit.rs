@@ -65,7 +65,7 @@ impl From<&Failure> for Exit {
             | Failure::Daemon(_)
             | Failure::File(_)
             | Failure::Authority(_)
-            | Failure::NewRoot(_)
+            | Failure::SuppliedRoot(_)
             | Failure::InstallRoot(_)
             | Failure::Cluster(_) => Self::Failed,
         }

@@ -54,7 +54,7 @@ pub(super) enum Failure {
     Request(String),
     /// A root CA of the operator's own, or its key, can't be read.
     #[error("{0}")]
-    NewRoot(String),
+    SuppliedRoot(String),
     /// A root CA of the operator's own was not judged or installed.
     #[error(transparent)]
     InstallRoot(#[from] crate::pass::new_root::InstallRootError),

@@ -12,7 +12,7 @@ use super::ca_certificate::describe;
 use super::out::{self, BAD, GOOD, SOON, paint};
 use super::words::count;
 use super::{Exit, Failure};
-use crate::credentials::{NewRoot, NewRootError};
+use crate::credentials::{SuppliedRoot, SuppliedRootError};
 use crate::model::Timestamp;
 use crate::observe::Node;
 use crate::pass::new_root::{self, InstalledRoot};
@@ -22,11 +22,12 @@ use crate::plan::RootJudgement;
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Reads the certificate and its key from paths on this machine, independent of `--root`.
-fn read(options: &NewRootOptions) -> Result<NewRoot, Failure> {
-    let failed =
-        |path: &Path, e: NewRootError| Failure::NewRoot(format!("{}: {e}", path.display()));
+fn read(options: &NewRootOptions) -> Result<SuppliedRoot, Failure> {
+    let failed = |path: &Path, e: SuppliedRootError| {
+        Failure::SuppliedRoot(format!("{}: {e}", path.display()))
+    };
     let NewRootOptions { certificate, key, .. } = options;
-    let root = NewRoot::read(&content(certificate)?).map_err(|e| failed(certificate, e))?;
+    let root = SuppliedRoot::read(&content(certificate)?).map_err(|e| failed(certificate, e))?;
     match key {
         Some(key) => root.with_key(&content(key)?).map_err(|e| failed(key, e)),
         None => Ok(root),
@@ -34,7 +35,7 @@ fn read(options: &NewRootOptions) -> Result<NewRoot, Failure> {
 }
 
 fn content(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let failed = |e: io::Error| Failure::NewRoot(format!("{}: {e}", path.display()));
+    let failed = |e: io::Error| Failure::SuppliedRoot(format!("{}: {e}", path.display()));
     let limit = usize::try_from(MAX_FILE_BYTES).unwrap_or(usize::MAX);
     // Reserves enough: growing would leave copies of a key in memory.
     let mut bytes = Zeroizing::new(Vec::with_capacity(limit + 1));
@@ -42,7 +43,7 @@ fn content(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() > limit {
         let text = format!("{}: is larger than {MAX_FILE_BYTES} bytes", path.display());
-        return Err(Failure::NewRoot(text));
+        return Err(Failure::SuppliedRoot(text));
     }
     Ok(bytes)
 }

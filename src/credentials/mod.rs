@@ -13,8 +13,8 @@ mod cluster;
 mod compose;
 mod copy;
 mod load;
-mod new_root;
 mod observed;
+mod supplied_root;
 mod trust;
 
 pub use access::{
@@ -26,8 +26,8 @@ pub use cluster::{Cluster, cluster, trusting};
 pub use compose::{ComposeError, Composed};
 pub use copy::{KnownContent, Lineage, LoadedCopy, Original, load_copy};
 pub use load::{Form, Loaded, SourceFile, Stored, load, located, referenced};
-pub use new_root::{NewRoot, NewRootError};
 pub use observed::ObservedFiles;
+pub use supplied_root::{SuppliedRoot, SuppliedRootError};
 pub use trust::{Question, Verdict};
 
 use std::sync::Arc;

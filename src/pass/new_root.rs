@@ -2,7 +2,7 @@
 //! exists.
 
 use super::{PassError, open_store};
-use crate::credentials::NewRoot;
+use crate::credentials::SuppliedRoot;
 use crate::formats::x509::{Certificate, KeyError, PrivateKey, ReadError, certificates};
 use crate::model::{AbsolutePath, Authority, CredentialName, InvalidName, Secret, Timestamp};
 use crate::observe::{Node, Platform};
@@ -14,7 +14,7 @@ use crate::sys::FileError;
 #[derive(Debug)]
 pub struct JudgedRoot {
     /// The certificate and its key.
-    pub root: NewRoot,
+    pub root: SuppliedRoot,
     /// What is thought of it.
     pub judgement: RootJudgement,
 }
@@ -85,7 +85,7 @@ fn list(faults: &[RootFault]) -> String {
 /// When the profile of the node has no root CA.
 pub fn judge(
     node: &Node,
-    root: NewRoot,
+    root: SuppliedRoot,
     allow_trusted: bool,
     now: Timestamp,
 ) -> Result<JudgedRoot, InstallRootError> {
@@ -107,7 +107,7 @@ pub fn judge(
 /// When it can't be the root CA of a cluster, or there is something of a cluster already.
 pub fn install(
     node: &Node,
-    root: NewRoot,
+    root: SuppliedRoot,
     allow_trusted: bool,
     now: Timestamp,
 ) -> Result<InstalledRoot, InstallRootError> {
@@ -118,7 +118,9 @@ pub fn install(
     if !judgement.is_usable() {
         return Err(InstallRootError::Refused(judgement.faults));
     }
-    let NewRoot { certificate, key: Some(key) } = root else { return Err(InstallRootError::NoKey) };
+    let SuppliedRoot { certificate, key: Some(key) } = root else {
+        return Err(InstallRootError::NoKey);
+    };
     let authority = root_authority(node)?;
     // Completes an earlier installation that was interrupted.
     let (mut store, recovered) = open_store(node)?;

@@ -19,7 +19,6 @@ mod names;
 mod node_request;
 mod read;
 mod request;
-mod root_ca;
 mod root;
 mod sha1;
 mod signer;

@@ -9,6 +9,7 @@
 //! time, except that an expired root gets no bridge.
 
 mod bridge;
+mod facts;
 mod renewal;
 mod replacement;
 mod subject;

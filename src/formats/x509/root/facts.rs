@@ -9,7 +9,7 @@ use x509_parser::oid_registry::{
 };
 use x509_parser::prelude::FromDer as _;
 
-use super::{Certificate, KeyAlgorithm};
+use super::super::{Certificate, Extension, KeyAlgorithm};
 use crate::model::{
     CaConstraints, CaKeyKind, CaKeyUsage, KeyIdentifier, RootCertificate, RootRelation,
     RootSignature, SameNameObstacle,
@@ -103,8 +103,7 @@ impl Certificate {
     }
 
     fn ca_constraints(&self) -> CaConstraints {
-        let is_meant =
-            |extension: &&super::Extension| extension.oid == OID_X509_EXT_BASIC_CONSTRAINTS;
+        let is_meant = |extension: &&Extension| extension.oid == OID_X509_EXT_BASIC_CONSTRAINTS;
         match self.extensions.iter().find(is_meant) {
             Some(extension) if self.is_authority => {
                 CaConstraints::Ca { critical: extension.critical, path_length: self.path_length }

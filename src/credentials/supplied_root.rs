@@ -9,7 +9,7 @@ use crate::sys::Root;
 
 /// A certificate that is to become the root CA, and its key.
 #[derive(Debug)]
-pub struct NewRoot {
+pub struct SuppliedRoot {
     /// The certificate.
     pub certificate: Certificate,
     /// The key; `None` where none was given.
@@ -18,7 +18,7 @@ pub struct NewRoot {
 
 /// Why an operator's files can't be read as a root CA and its key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NewRootError {
+pub enum SuppliedRootError {
     /// The certificate can't be read.
     #[error(transparent)]
     Certificate(#[from] ReadError),
@@ -33,19 +33,19 @@ pub enum NewRootError {
     Key(#[from] KeyError),
 }
 
-impl NewRoot {
+impl SuppliedRoot {
     /// Reads a certificate, in PEM, and its key where the same file holds it too.
     ///
     /// # Errors
     /// When the file is not PEM, does not hold exactly one certificate, or holds a key that can't
     /// be used.
-    pub fn read(file: &[u8]) -> Result<Self, NewRootError> {
+    pub fn read(file: &[u8]) -> Result<Self, SuppliedRootError> {
         let has_key = pem::blocks(file).is_ok_and(|all| all.iter().any(pem::Block::is_private_key));
         let key = has_key.then(|| PrivateKey::from_pem(file)).transpose();
         let mut found = certificates(file)?;
         match (found.pop(), found.len()) {
             (Some(certificate), 0) => Ok(Self { certificate, key: key? }),
-            (_, others) => Err(NewRootError::Several(others + 1)),
+            (_, others) => Err(SuppliedRootError::Several(others + 1)),
         }
     }
 
@@ -53,7 +53,7 @@ impl NewRoot {
     ///
     /// # Errors
     /// When the file does not hold exactly one key that can be used.
-    pub fn with_key(self, file: &[u8]) -> Result<Self, NewRootError> {
+    pub fn with_key(self, file: &[u8]) -> Result<Self, SuppliedRootError> {
         Ok(Self { key: Some(PrivateKey::from_pem(file)?), ..self })
     }
 
