@@ -48,6 +48,14 @@ impl Cluster {
         // kubelet's backoff for restarted containers can reach minutes.
         nodes.iter().for_each(|node| drop(node.exec("systemctl restart kubelet")));
         try_cluster("ready")?;
+        // The reports of the case before say of nodes without kubecertd that they have it.
+        let [ha1, ..] = &nodes;
+        let removed = ha1.try_exec(
+            "kubectl --request-timeout=20s annotate nodes --all kubecertd.example/report-",
+        );
+        if !removed.status.success() {
+            return Err(format!("the reports are not removed: {removed:?}"));
+        }
         Ok(Self { nodes })
     }
 
