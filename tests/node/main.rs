@@ -42,6 +42,7 @@ mod packages;
 mod passes;
 mod power_cut;
 mod recovery;
+mod roots;
 mod sandbox;
 mod service_faults;
 mod services;
@@ -99,6 +100,7 @@ nodes! {
         ca_near_expiry_makes_no_renewal_loop = crate::idempotence::ca_near_expiry;
         check_output_equals_kubeadm = crate::idempotence::comparison_with_kubeadm;
         power_cut_during_staging_leaves_credentials_whole = crate::power_cut::on_staging;
+        bridge_connects_old_and_new_root = crate::roots::bridge_and_renewal;
     }
     rsa {
         fully_expired_node_recovers = crate::recovery::fully_expired_node;
