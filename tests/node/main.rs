@@ -100,12 +100,12 @@ nodes! {
         ca_near_expiry_makes_no_renewal_loop = crate::idempotence::ca_near_expiry;
         check_output_equals_kubeadm = crate::idempotence::comparison_with_kubeadm;
         power_cut_during_staging_leaves_credentials_whole = crate::power_cut::on_staging;
-        bridge_connects_old_and_new_root = crate::roots::bridge_and_renewal;
     }
     rsa {
         fully_expired_node_recovers = crate::recovery::fully_expired_node;
         partly_expired_node_recovers = crate::recovery::partly_expired_node;
         expired_ca_signs_nothing = crate::recovery::expired_ca;
+        bridge_connects_roots_of_two_names = crate::roots::other_name;
         services_keep_working_past_old_expiry = crate::services::past_old_expiry;
     }
     ecdsa {
@@ -131,6 +131,7 @@ nodes! {
         operations_manual_works = crate::manual::all_sections;
         own_entries_are_renewed_and_refreshed = crate::own_entries::webhook_and_monitoring_client;
         own_bundle_copy_is_updated = crate::own_entries::bundle_for_haproxy;
+        bridge_connects_roots_of_one_name = crate::roots::same_name;
         installed_root_ca_is_used_by_kubeadm = crate::new_root::used_by_kubeadm;
     }
     faults {

@@ -62,19 +62,27 @@ impl OldRoot {
     }
 }
 
-/// Other root CAs, of another name and of the same one, and the node's own one renewed.
-pub fn bridge_and_renewal(node: &mut Node) {
+/// Another root CA of another name, and the node's own one renewed.
+pub fn other_name(node: &mut Node) {
     let old = OldRoot::of(node);
     let other = DistinguishedName::from_parts(&[(NamePart::CommonName, "kubernetes-2")]).unwrap();
-    for (subject, what) in [(&other, "another name"), (&old.certificate.subject, "the same name")] {
-        let (new, bridge) = old.replacement(subject);
-        let server = reissued(node, "apiserver", &new);
-        let client = reissued(node, "admin.conf", &new);
-        client_is_accepted_with_bridge(node, &client, &bridge, what);
-        server_is_accepted_with_bridge(node, &old, &server.0, &bridge, &new, what);
-        print_figure(&format!("a root of {what}: every client accepts the bridge"));
-    }
-    root_renewed_with_its_key_changes_nothing(node, &old);
+    bridge_and_renewal(node, &old, &other, "another name");
+}
+
+/// Another root CA of the same name, and the node's own one renewed.
+pub fn same_name(node: &mut Node) {
+    let old = OldRoot::of(node);
+    bridge_and_renewal(node, &old, &old.certificate.subject, "the same name");
+}
+
+fn bridge_and_renewal(node: &Node, old: &OldRoot, subject: &DistinguishedName, what: &str) {
+    let (new, bridge) = old.replacement(subject);
+    let server = reissued(node, "apiserver", &new);
+    let client = reissued(node, "admin.conf", &new);
+    client_is_accepted_with_bridge(node, &client, &bridge, what);
+    server_is_accepted_with_bridge(node, old, &server.0, &bridge, &new, what);
+    print_figure(&format!("a root of {what}: every client accepts the bridge"));
+    root_renewed_with_its_key_changes_nothing(node, old);
     node.exec("rm -f /root/client* /root/patch.json");
 }
 
