@@ -1,7 +1,7 @@
 //! A model of a cluster whose root CA is rotated: three control-plane nodes and two workers, whose
 //! steps are made in any order, with restarts of whole nodes and changes of the goal in between. In
 //! every state that can be reached, each client that has to reach a server can verify it and is
-//! accepted, and the goal can still be reached.
+//! accepted, and there is a next step unless the goal is reached.
 //!
 //! The planner is the real one. Planners with a mistake are caught by the same model. All states
 //! are visited by `cargo test --release --test rotation_model`, in two minutes; a build with debug

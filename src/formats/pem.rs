@@ -159,15 +159,29 @@ pub fn encode(label: &str, der: &[u8]) -> String {
 
 /// A line that begins or ends a block, with its label.
 enum Boundary {
-    Begin(String),
-    End(String),
+    Begin(Vec<u8>),
+    End(Vec<u8>),
+}
+
+/// The longest label that is shown.
+const MAX_LABEL: usize = 40;
+
+/// A label as it is shown and compared. What can't be one is left out: in a file of one line, or
+/// with other line ends, it is the content of the block.
+fn shown(label: &[u8]) -> String {
+    let is_usual = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b' ';
+    let usual = label.iter().copied().take_while(is_usual).take(MAX_LABEL).map(char::from);
+    let mut text: String = usual.collect();
+    if text.len() < label.len() {
+        text.push('\u{2026}');
+    }
+    text
 }
 
 impl Boundary {
     fn of(line: &[u8]) -> Option<Self> {
         let marked = line.trim_ascii_end().strip_prefix(b"-----")?.strip_suffix(b"-----")?;
-        // Escaped, because labels appear in error texts.
-        let label = |bytes: &[u8]| String::from_utf8_lossy(bytes).escape_debug().to_string();
+        let label = |bytes: &[u8]| bytes.to_vec();
         match (marked.strip_prefix(b"BEGIN "), marked.strip_prefix(b"END ")) {
             (Some(begun), _) => Some(Self::Begin(label(begun))),
             (_, Some(ended)) => Some(Self::End(label(ended))),
@@ -178,32 +192,33 @@ impl Boundary {
 
 /// A block without its END line so far.
 struct Open {
-    label: String,
+    label: Vec<u8>,
     line: usize,
     start: usize,
     content: usize,
 }
 
 impl Open {
-    fn close(self, file: &[u8], end_line: Range<usize>, end: String) -> Result<Block, PemError> {
+    fn close(self, file: &[u8], end_line: Range<usize>, end: Vec<u8>) -> Result<Block, PemError> {
+        let label = shown(&self.label);
         if end != self.label {
-            return Err(PemError::WrongEnd { label: self.label, end, line: self.line });
+            return Err(PemError::WrongEnd { label, end: shown(&end), line: self.line });
         }
         let content = file.get(self.content..end_line.start).unwrap_or_default();
         let (encrypted_by_header, base64) = split_headers(content);
         match LENIENT.decode(base64.as_slice()) {
             Ok(der) => Ok(Block {
-                encrypted: encrypted_by_header || self.label == "ENCRYPTED PRIVATE KEY",
-                label: self.label,
+                encrypted: encrypted_by_header || label == "ENCRYPTED PRIVATE KEY",
+                label,
                 der: Secret::new(der),
                 range: self.start..end_line.end,
             }),
-            Err(_) => Err(PemError::BadBase64 { label: self.label, line: self.line }),
+            Err(_) => Err(PemError::BadBase64 { label, line: self.line }),
         }
     }
 
     fn truncated(self) -> PemError {
-        PemError::Truncated { label: self.label, line: self.line }
+        PemError::Truncated { label: shown(&self.label), line: self.line }
     }
 }
 
@@ -390,9 +405,40 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_in_label_are_escaped() {
+    fn control_characters_in_label_are_left_out() {
         let error = blocks(b"-----BEGIN CERTIFICATE\x1b[2J-----\n").unwrap_err();
-        assert!(error.to_string().contains("CERTIFICATE\\u{1b}[2J "), "{error}");
+        assert!(error.to_string().contains("the CERTIFICATE\u{2026} block"), "{error}");
+    }
+
+    /// A file that lost its line ends, or has those of an old Macintosh: everything in it is on the
+    /// line of BEGIN.
+    #[test]
+    fn content_on_the_line_of_a_label_is_never_shown() {
+        let key =
+            include_str!("../../tests/fixtures/kubeadm-1.36-ecdsa-p256/etc/kubernetes/pki/ca.key");
+        let content = key.lines().nth(1).unwrap();
+        let marked = |label: &str| format!("-----BEGIN {label}-----\nAQID\n-----END A-----\n");
+        for file in [
+            key.replace('\n', ""),
+            key.replace('\n', "\r"),
+            key.replace('\n', " ") + "\n",
+            format!("{}\n{key}", key.replace('\n', "")),
+            marked(content),
+            format!("-----BEGIN A-----\nAQID\n-----END {content}-----\n"),
+            format!("-----BEGIN {content}-----\nAQID\n-----END {content}-----\n"),
+        ] {
+            let shown = format!("{:?}", blocks(file.as_bytes()));
+            let is_shown = |part: &[u8]| shown.contains(std::str::from_utf8(part).unwrap());
+            assert!(!content.as_bytes().windows(12).any(is_shown), "{shown}");
+            let shown = crate::formats::x509::PrivateKey::from_pem(file.as_bytes());
+            let shown = format!(
+                "{:?} {}",
+                shown,
+                shown.as_ref().map_or_else(ToString::to_string, |_| String::new(),)
+            );
+            let is_shown = |part: &[u8]| shown.contains(std::str::from_utf8(part).unwrap());
+            assert!(!content.as_bytes().windows(12).any(is_shown), "{shown}");
+        }
     }
 
     #[test]

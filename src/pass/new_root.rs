@@ -52,7 +52,7 @@ pub enum InstallRootError {
     /// There is something already.
     #[error(
         "{0} exists, and is not overwritten: a root CA is installed before kubeadm init or kubeadm \
-         join; where a try of those left it behind, remove it (kubeadm reset does)"
+         join, on a node that has nothing of a cluster yet"
     )]
     Exists(AbsolutePath),
     /// The files could not be read or written.

@@ -4,6 +4,12 @@
 //! The steps of a level are made in one order whether the rotation goes on or back. What makes that
 //! safe is that no node begins with a level before all nodes have the one before it. This is
 //! checked by a model of a cluster, whatever the order of the nodes' steps is.
+//!
+//! Nothing makes these steps yet, and nothing may before this is right too: a single fact that
+//! falls back by itself (a restored file, flags that `kubeadm upgrade` drops, a node that was left
+//! out) takes its whole node back; the bridge is no fact yet, and neither is what the API server
+//! has loaded; and the model knows no level that lags, and no certificate of another root than the
+//! one that was asked for.
 
 use crate::model::{
     ApiFacts, CaFile, ControlPlaneFacts, LevelRange, LoadedFacts, RestartedProgram, RootCa,
