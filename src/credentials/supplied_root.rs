@@ -3,8 +3,14 @@
 
 use super::{Files, load, load_authority};
 use crate::formats::pem;
-use crate::formats::x509::{Certificate, KeyError, PrivateKey, ReadError, certificates};
-use crate::model::{AbsolutePath, Authority, CandidateKey, Credential, PresentRoot, RootCandidate};
+use crate::formats::x509::{
+    Certificate, KeyAlgorithm, KeyError, PrivateKey, ReadError, Terms, certificates, random_serial,
+    reissue, template, verify_renewed,
+};
+use crate::model::{
+    AbsolutePath, Authority, CandidateKey, Credential, PresentRoot, RootCandidate, San, Subject,
+    Timestamp, Usage, days,
+};
 use crate::sys::Root;
 
 /// A certificate that is to become the root CA, and its key.
@@ -64,6 +70,7 @@ impl SuppliedRoot {
         root: &Root,
         authority: &Authority,
         credentials: &[Credential],
+        now: Timestamp,
     ) -> RootCandidate {
         let key = self.key.as_ref().map(|key| key.fits(&self.certificate));
         RootCandidate {
@@ -73,9 +80,32 @@ impl SuppliedRoot {
                 Some(true) => CandidateKey::Fits,
                 Some(false) => CandidateKey::OfAnother,
             },
+            trial: self.trial(now),
             trusted_in: trusted_in(root, &self.certificate),
             present: self.present(root, authority, credentials),
         }
+    }
+
+    /// Why a certificate that it issues is not accepted; `None` also where none can be issued now.
+    fn trial(&self, now: Timestamp) -> Option<String> {
+        let key = self.key.as_ref().filter(|key| key.fits(&self.certificate))?;
+        let issued = || -> Result<(), String> {
+            let subject = Subject { common_name: "kubecertd".to_owned(), organization: None };
+            let failed = |e: &dyn std::fmt::Display| e.to_string();
+            let usages = [Usage::Server, Usage::Client];
+            let names = [San::Dns("kubecertd.example".to_owned())];
+            let template = template(&subject, &usages, &names).map_err(|e| failed(&e))?;
+            let own = PrivateKey::generate(&KeyAlgorithm::EcdsaP256).map_err(|e| failed(&e))?;
+            let serial = random_serial().map_err(|e| failed(&e))?;
+            let not_after = self.certificate.not_after.min(now.plus(days(1)));
+            let terms = Terms { serial, not_before: now, not_after };
+            let issued = reissue(&template, &self.certificate, key, &own, &terms);
+            let issued = Certificate::from_der(&issued.map_err(|e| failed(&e))?);
+            let issued = issued.map_err(|e| failed(&e))?;
+            verify_renewed(&issued, &template, &self.certificate, now).map_err(|e| failed(&e))
+        };
+        // Its validity is judged apart.
+        self.certificate.is_valid_at(now).then(issued)?.err()
     }
 
     fn present(

@@ -9,6 +9,8 @@ pub struct RootCandidate {
     pub certificate: RootCertificate,
     /// The private key that was given with it.
     pub key: CandidateKey,
+    /// Why a certificate that the key issues is not accepted, where that was tried.
+    pub trial: Option<String>,
     /// The file of the system's trust store that holds the same CA.
     pub trusted_in: Option<AbsolutePath>,
     /// The root CA that is there, where there is one.
@@ -36,6 +38,8 @@ pub struct RootCertificate {
     pub has_name_constraints: bool,
     /// The critical extensions that verifiers don't know, by number.
     pub unknown_critical: Vec<String>,
+    /// What Go and other strict parsers can't read in it.
+    pub malformed: Option<String>,
     /// The identifier of its key.
     pub identifier: KeyIdentifier,
     /// The kind of its key.

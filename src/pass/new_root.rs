@@ -90,7 +90,7 @@ pub fn judge(
     now: Timestamp,
 ) -> Result<JudgedRoot, InstallRootError> {
     let authority = root_authority(node)?;
-    let candidate = root.candidate(&node.root, authority, &node.catalog.credentials);
+    let candidate = root.candidate(&node.root, authority, &node.catalog.credentials, now);
     let policy = RootPolicy {
         leaf_validity: node.validity,
         renew_before: node.settings.renewal.renew_before.as_duration(),

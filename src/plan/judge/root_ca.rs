@@ -59,6 +59,12 @@ pub enum RootFault {
     /// It has no subject.
     #[error("it has no subject")]
     NoSubject,
+    /// Strict parsers can't read it.
+    #[error("Kubernetes can't read it: {0}")]
+    Malformed(String),
+    /// A certificate that it issues is not accepted.
+    #[error("a certificate that kubecertd issues with it is not accepted: {0}")]
+    Trial(String),
     /// It is no CA certificate.
     #[error("it is no CA certificate (basicConstraints CA:TRUE is missing)")]
     NoCa,
@@ -202,8 +208,11 @@ impl RootJudgement {
 /// What is thought of a certificate that is to become the root CA of a cluster.
 #[must_use]
 pub fn judge_root(candidate: &RootCandidate, policy: &RootPolicy, now: Timestamp) -> RootJudgement {
-    let RootCandidate { certificate, key, trusted_in, present } = candidate;
+    let RootCandidate { certificate, key, trial, trusted_in, present } = candidate;
     let mut faults = certificate_faults(certificate);
+    // What is known already would only be said in other words.
+    let trial = trial.clone().filter(|_| faults.is_empty());
+    faults.extend(trial.map(RootFault::Trial));
     if *key == CandidateKey::OfAnother {
         faults.push(RootFault::KeyOfAnother);
     }
@@ -253,6 +262,7 @@ fn certificate_faults(certificate: &RootCertificate) -> Vec<RootFault> {
         signature,
         (certificate.version != 3).then_some(RootFault::Version(certificate.version)),
         (!certificate.has_subject).then_some(RootFault::NoSubject),
+        certificate.malformed.clone().map(RootFault::Malformed),
         constraints,
         (certificate.key_usage == CaKeyUsage::Other).then_some(RootFault::MayNotSign),
         certificate.other_purposes.clone().map(RootFault::Purposes),

@@ -23,12 +23,14 @@ fn good() -> RootCandidate {
             other_purposes: None,
             has_name_constraints: false,
             unknown_critical: Vec::new(),
+            malformed: None,
             identifier: KeyIdentifier::Present,
             key_kind: CaKeyKind::Usual,
             not_before: NOW,
             not_after: NOW.plus(days(3650)),
         },
         key: CandidateKey::Fits,
+        trial: None,
         trusted_in: None,
         present: None,
     }
@@ -61,7 +63,12 @@ type FaultCase = (fn(&mut RootCandidate), RootFault);
 
 #[test]
 fn each_fault_is_found_alone() {
-    let cases: [FaultCase; 17] = [
+    let cases: [FaultCase; 19] = [
+        (
+            |one| one.certificate.malformed = Some("why".to_owned()),
+            RootFault::Malformed("why".to_owned()),
+        ),
+        (|one| one.trial = Some("why".to_owned()), RootFault::Trial("why".to_owned())),
         (
             |one| one.certificate.signature = RootSignature::OtherCa,
             RootFault::Intermediate("CN=company".to_owned()),
