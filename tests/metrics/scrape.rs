@@ -81,12 +81,14 @@ fn prometheus_and_node_exporter_read_metrics() {
         assert_eq!(last["value"][1].as_str().unwrap().parse::<i64>().unwrap(), began.seconds());
     }
 
-    let rules: Vec<Value> = wait_for("the rules were evaluated", &log, || {
+    // The first evaluation may come before the first metrics: then the rule about their absence is
+    // pending.
+    let rules: Vec<Value> = wait_for("no rule is firing or pending", &log, || {
         let response: Value =
             serde_json::from_str(&fetch_page(own, "/api/v1/rules?type=alert")?).unwrap();
         let rules = response["data"]["groups"][0]["rules"].as_array()?.clone();
-        let evaluated = |rule: &Value| rule["health"] == "ok";
-        rules.iter().all(evaluated).then_some(rules)
+        let is_quiet = |rule: &Value| rule["health"] == "ok" && rule["state"] == "inactive";
+        rules.iter().all(is_quiet).then_some(rules)
     });
     assert!(rules.len() > 5);
     let up = query(own, "sum(up)");
@@ -94,7 +96,4 @@ fn prometheus_and_node_exporter_read_metrics() {
         up[0]["value"][1], "2",
         "the daemon's OpenMetrics and node_exporter's text are both understood"
     );
-    // No rule is firing or pending.
-    let active: Vec<_> = rules.iter().filter(|rule| rule["state"] != "inactive").collect();
-    assert!(active.is_empty(), "{active:#?}");
 }
