@@ -298,11 +298,11 @@ fn intermediate_and_old_version_are_refused() {
 
 /// Runs the command of an error text with these names, and more options for a passphrase.
 fn converted(desk: &Desk, text: &str, names: [&str; 2], options: &str) {
-    let command = text.split_once('(').unwrap().1.split_once(" converts it").map(|(it, _)| it);
-    let command = command
-        .or_else(|| text.split_once('(').unwrap().1.split_once(" decrypts it").map(|(it, _)| it));
+    let (_, text) = text.split_once('(').unwrap();
+    let command = [" converts it", " decrypts it"].iter().find_map(|end| text.split_once(end));
+    let (command, _) = command.unwrap();
     let [from, to] = names;
-    let command = command.unwrap().replace("FILE.pem", to).replace("NEW", to).replace("FILE", from);
+    let command = command.replace("FILE.pem", to).replace("NEW", to).replace("FILE", from);
     desk.shell(&format!("{command} {options} 2>&1"));
 }
 

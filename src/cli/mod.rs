@@ -12,6 +12,7 @@ mod demo;
 mod exit;
 mod failure;
 mod hold;
+mod input;
 mod json;
 mod log;
 mod new_root;

@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::Path;
 
 use zeroize::Zeroizing;
 
 use super::arguments::NewRootOptions;
 use super::ca_certificate::describe;
+use super::input::read_limited;
 use super::out::{self, BAD, GOOD, SOON, paint};
 use super::words::count;
 use super::{Exit, Failure};
@@ -19,7 +19,7 @@ use crate::pass::new_root::{self, InstalledRoot};
 use crate::plan::RootJudgement;
 
 /// The largest size of a certificate or key.
-const MAX_FILE_BYTES: u64 = 1 << 20;
+const MAX_FILE_BYTES: usize = 1 << 20;
 
 /// Reads the certificate and its key from paths on this machine, independent of `--root`.
 fn read(options: &NewRootOptions) -> Result<SuppliedRoot, Failure> {
@@ -35,17 +35,8 @@ fn read(options: &NewRootOptions) -> Result<SuppliedRoot, Failure> {
 }
 
 fn content(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let failed = |e: io::Error| Failure::SuppliedRoot(format!("{}: {e}", path.display()));
-    let limit = usize::try_from(MAX_FILE_BYTES).unwrap_or(usize::MAX);
-    // Reserves enough: growing would leave copies of a key in memory.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(limit + 1));
-    let file = File::open(path).map_err(failed)?;
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() > limit {
-        let text = format!("{}: is larger than {MAX_FILE_BYTES} bytes", path.display());
-        return Err(Failure::SuppliedRoot(text));
-    }
-    Ok(bytes)
+    let read = File::open(path).and_then(|file| read_limited(file, MAX_FILE_BYTES));
+    read.map_err(|e| Failure::SuppliedRoot(format!("{}: {e}", path.display())))
 }
 
 /// Shows whether it can be the root CA of a cluster.

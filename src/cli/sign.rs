@@ -4,7 +4,10 @@ use std::fs::File;
 use std::io::{self, IsTerminal as _, Read};
 use std::path::Path;
 
+use zeroize::Zeroizing;
+
 use super::arguments::SignOptions;
+use super::input::read_limited;
 use super::out;
 use super::words::date;
 use super::{Exit, Failure};
@@ -13,7 +16,7 @@ use crate::pass::sign::sign;
 use crate::sys::Clock;
 
 /// The largest size of a request.
-const MAX_REQUEST_BYTES: u64 = 1 << 16;
+const MAX_REQUEST_BYTES: usize = 1 << 16;
 
 /// Writes the certificate to standard output and a note to standard error.
 pub(super) fn run(node: &Node, options: &SignOptions, clock: &dyn Clock) -> Result<Exit, Failure> {
@@ -38,7 +41,7 @@ pub(super) fn run(node: &Node, options: &SignOptions, clock: &dyn Clock) -> Resu
 }
 
 /// Reads the request from the path on this machine, independent of `--root`.
-fn read(path: Option<&Path>) -> Result<Vec<u8>, Failure> {
+fn read(path: Option<&Path>) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let name = path.map_or("standard input".into(), Path::to_string_lossy);
     let failed = |e: io::Error| Failure::Request(format!("{name}: {e}"));
     let source: Box<dyn Read> = match path {
@@ -49,10 +52,5 @@ fn read(path: Option<&Path>) -> Result<Vec<u8>, Failure> {
         }
         None => Box::new(io::stdin()),
     };
-    let mut bytes = Vec::new();
-    source.take(MAX_REQUEST_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > MAX_REQUEST_BYTES {
-        return Err(Failure::Request(format!("{name}: is larger than {MAX_REQUEST_BYTES} bytes")));
-    }
-    Ok(bytes)
+    read_limited(source, MAX_REQUEST_BYTES).map_err(failed)
 }

@@ -4,12 +4,12 @@
 use super::{Files, load, load_authority};
 use crate::formats::pem;
 use crate::formats::x509::{
-    Certificate, KeyAlgorithm, KeyError, PrivateKey, ReadError, Terms, certificates, random_serial,
-    reissue, template, verify_renewed,
+    Certificate, KeyError, PrivateKey, ReadError, certificates, passing_certificate, template,
+    verify_renewed,
 };
 use crate::model::{
     AbsolutePath, Authority, CandidateKey, Credential, PresentRoot, RootCandidate, San, Subject,
-    Timestamp, Usage, days,
+    Timestamp, Usage,
 };
 use crate::sys::Root;
 
@@ -88,24 +88,19 @@ impl SuppliedRoot {
 
     /// Why a certificate that it issues is not accepted; `None` also where none can be issued now.
     fn trial(&self, now: Timestamp) -> Option<String> {
-        let key = self.key.as_ref().filter(|key| key.fits(&self.certificate))?;
-        let issued = || -> Result<(), String> {
+        let root = &self.certificate;
+        let key = self.key.as_ref().filter(|key| key.fits(root))?;
+        let issued = || {
             let subject = Subject { common_name: "kubecertd".to_owned(), organization: None };
-            let failed = |e: &dyn std::fmt::Display| e.to_string();
-            let usages = [Usage::Server, Usage::Client];
             let names = [San::Dns("kubecertd.example".to_owned())];
-            let template = template(&subject, &usages, &names).map_err(|e| failed(&e))?;
-            let own = PrivateKey::generate(&KeyAlgorithm::EcdsaP256).map_err(|e| failed(&e))?;
-            let serial = random_serial().map_err(|e| failed(&e))?;
-            let not_after = self.certificate.not_after.min(now.plus(days(1)));
-            let terms = Terms { serial, not_before: now, not_after };
-            let issued = reissue(&template, &self.certificate, key, &own, &terms);
-            let issued = Certificate::from_der(&issued.map_err(|e| failed(&e))?);
-            let issued = issued.map_err(|e| failed(&e))?;
-            verify_renewed(&issued, &template, &self.certificate, now).map_err(|e| failed(&e))
+            let template = template(&subject, &[Usage::Server, Usage::Client], &names)
+                .map_err(|e| e.to_string())?;
+            let (issued, _) =
+                passing_certificate(&template, root, key, now).map_err(|e| e.to_string())?;
+            verify_renewed(&issued, &template, root, now).map_err(|e| e.to_string())
         };
         // Its validity is judged apart.
-        self.certificate.is_valid_at(now).then(issued)?.err()
+        root.is_valid_at(now).then(issued)?.err()
     }
 
     fn present(

@@ -17,6 +17,7 @@ mod kubelet;
 mod name;
 mod names;
 mod node_request;
+mod passing;
 mod read;
 mod request;
 mod root;
@@ -37,6 +38,7 @@ pub use kubelet::{NODE_PREFIX, NODES, kubelet_template};
 pub use name::{DistinguishedName, Serial};
 pub use names::{NamesError, with_names};
 pub use node_request::{NodeRequest, NodeRequestError};
+pub use passing::{PassingError, passing_certificate};
 pub use read::{Certificate, ExtendedKeyUsage, Extension, ReadError, certificates};
 pub use request::request;
 pub use root::{

@@ -12,6 +12,7 @@ mod bridge;
 mod facts;
 mod renewal;
 mod replacement;
+mod strict;
 mod subject;
 
 #[cfg(test)]
