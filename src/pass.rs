@@ -18,6 +18,7 @@ mod report;
 pub mod requests;
 pub mod restore;
 mod roll_back;
+pub mod root_renewal;
 pub mod services;
 mod settle;
 pub mod sign;

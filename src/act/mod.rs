@@ -10,6 +10,7 @@ mod lost;
 mod peer_identity;
 pub mod refresh;
 mod renew;
+mod root_certificate;
 mod trial;
 mod trust;
 
@@ -19,5 +20,6 @@ pub use first_request::make_first_request;
 pub use job::{Job, Progress, RenewError, RenewOutcome, Renewal, Renewed};
 pub use peer_identity::{PeerIdentityError, peer_identity};
 pub use renew::{algorithm, renew};
+pub use root_certificate::{RootReplacement, replace_root_certificate};
 pub use trial::{New, Refusal, try_one};
 pub use trust::{KubeconfigFile, NewIssuer, Trust, trust_besides, trust_in_renewals};

@@ -12,8 +12,8 @@ use crate::model::{San, Timestamp};
 pub struct Arguments {
     /// Work on another root directory, such as the mounted disk of a node that is off: every path
     /// of the node, absolute symlinks included, resolves inside it; the FILE of --config, the
-    /// CERT and KEY of install, ca check and ca install and the REQUEST of sign are files of this
-    /// system
+    /// CERT and KEY of install, ca check and ca install, the FILE of ca trust and the REQUEST of
+    /// sign are files of this system
     #[arg(long, global = true, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
     /// Read this configuration, and the drop-ins beside it, instead of
@@ -51,6 +51,16 @@ a worker needs none of them.
   kubecertd ca check root.pem                        says whether it can be used
   kubecertd ca install root.pem
   kubeadm init ...";
+
+const CA_RENEW: &str = "\
+The new certificate has the name, the key and all extensions of the old one, and expires later: as
+kubeadm's caCertificateValidityPeriod says, or after the time for which the old one was valid. It
+is written to ca.crt and into the kubeconfigs of this node; the old files are in a backup. It is
+made once: every other node gets the same file.
+
+  kubecertd ca renew --offline       on one control-plane node that has ca.key
+  kubecertd renew                    there: signs again what has expired with the CA
+  kubecertd ca trust ca.crt          on every other node, workers included, with that ca.crt";
 
 const DEMO: &str = "\
 The demo takes about a minute, and needs neither root nor a network. It shows check and renew, \
@@ -152,9 +162,29 @@ pub(super) enum CaCommand {
     },
     /// Check whether a certificate can be the root CA of a cluster; changes nothing
     Check(NewRootOptions),
+    /// Renew the root CA with its own key on this node: every certificate that it issued stays
+    /// valid
+    #[command(after_help = CA_RENEW)]
+    Renew(RenewRootOptions),
+    /// Put the root CA that another node renewed in place on this one
+    Trust {
+        /// The certificate, in PEM: ca.crt of the node that renewed it
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Install a root CA of your own, before kubeadm init or kubeadm join; overwrites nothing
     #[command(after_help = CA_INSTALL)]
     Install(NewRootOptions),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RenewRootOptions {
+    /// Work on this node alone, without the API server, which may be down
+    #[arg(long, required = true)]
+    pub offline: bool,
+    /// Sign although the clock is not trusted
+    #[arg(long)]
+    pub trust_clock: bool,
 }
 
 #[derive(Debug, Args)]

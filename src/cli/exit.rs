@@ -10,6 +10,7 @@ use crate::model::{
     Renewal, Signer,
 };
 use crate::pass::new_root::InstallRootError;
+use crate::pass::root_renewal::RootRenewalError;
 use crate::pass::{PassError, Report};
 use crate::plan::{Judged, Request};
 use crate::store::StoreError;
@@ -56,9 +57,12 @@ impl From<&Failure> for Exit {
             Failure::Node(_)
             | Failure::Schedule(_)
             | Failure::Pass(PassError::Platform)
-            | Failure::InstallRoot(InstallRootError::Platform(_)) => Self::Configuration,
+            | Failure::InstallRoot(InstallRootError::Platform(_))
+            | Failure::RootRenewal(RootRenewalError::Platform(_)) => Self::Configuration,
+            Failure::RootRenewal(RootRenewalError::Clock(_)) => Self::Waiting,
             Failure::Pass(PassError::Store(StoreError::Busy { .. }))
-            | Failure::InstallRoot(InstallRootError::Store(StoreError::Busy { .. })) => Self::Busy,
+            | Failure::InstallRoot(InstallRootError::Store(StoreError::Busy { .. }))
+            | Failure::RootRenewal(RootRenewalError::Store(StoreError::Busy { .. })) => Self::Busy,
             Failure::Pass(_)
             | Failure::Demo(_)
             | Failure::DemoStopped(_)
@@ -67,6 +71,7 @@ impl From<&Failure> for Exit {
             | Failure::Authority(_)
             | Failure::SuppliedRoot(_)
             | Failure::InstallRoot(_)
+            | Failure::RootRenewal(_)
             | Failure::Cluster(_) => Self::Failed,
         }
     }

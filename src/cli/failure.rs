@@ -58,6 +58,9 @@ pub(super) enum Failure {
     /// A root CA of the operator's own was not judged or installed.
     #[error(transparent)]
     InstallRoot(#[from] crate::pass::new_root::InstallRootError),
+    /// The root CA was not renewed, or not put in place.
+    #[error(transparent)]
+    RootRenewal(#[from] crate::pass::root_renewal::RootRenewalError),
     /// No kubeconfig is named, or none that can be used.
     #[error("{0}")]
     Kubeconfig(String),

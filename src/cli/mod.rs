@@ -21,6 +21,7 @@ mod out;
 mod renew;
 mod request;
 mod restore;
+mod root_renewal;
 mod run;
 mod services;
 mod sign;

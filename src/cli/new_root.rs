@@ -34,7 +34,7 @@ fn read(options: &NewRootOptions) -> Result<SuppliedRoot, Failure> {
     }
 }
 
-fn content(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+pub(super) fn content(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let read = File::open(path).and_then(|file| read_limited(file, MAX_FILE_BYTES));
     read.map_err(|e| Failure::SuppliedRoot(format!("{}: {e}", path.display())))
 }

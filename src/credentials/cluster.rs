@@ -77,3 +77,33 @@ pub fn trusting(
     let failed = |source| ComposeError::Splice { path: path.clone(), source };
     kubeconfig::splice_authority(content.expose(), pem.as_bytes()).map(Some).map_err(failed)
 }
+
+/// Returns a kubeconfig in which each CA certificate of the same name and key as this one is
+/// replaced by it, once. `None` where there is none, or it is this one alone, or the kubeconfig
+/// names a file for its CA certificates.
+///
+/// # Errors
+/// When the kubeconfig has a form that can't be changed with certainty.
+pub fn with_authority_renewed(
+    path: &AbsolutePath,
+    content: &Secret,
+    new: &Certificate,
+) -> Result<Option<Secret>, ComposeError> {
+    let cluster = Kubeconfig::parse(content.expose()).ok().and_then(|config| config.cluster);
+    let Some(PemSource::Embedded(data)) = cluster.map(|cluster| cluster.authority) else {
+        return Ok(None);
+    };
+    let Ok(trusted) = certificates(data.expose()) else { return Ok(None) };
+    let is_own = |one: &&Certificate| one.is_of_same_ca(new);
+    if trusted.iter().filter(is_own).all(|one| one == new) {
+        return Ok(None);
+    }
+    let others = trusted.iter().filter(|one| !is_own(one));
+    let before = trusted.iter().take_while(|one| !is_own(one)).count();
+    let others: Vec<_> = others.collect();
+    let (head, tail) = others.split_at(before.min(others.len()));
+    let all = head.iter().copied().chain([new]).chain(tail.iter().copied());
+    let pem: String = all.map(Certificate::to_pem).collect();
+    let failed = |source| ComposeError::Splice { path: path.clone(), source };
+    kubeconfig::splice_authority(content.expose(), pem.as_bytes()).map(Some).map_err(failed)
+}

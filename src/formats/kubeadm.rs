@@ -14,6 +14,7 @@ pub const VALIDITY: Duration = crate::model::days(365);
 struct Document {
     kind: String,
     certificate_validity_period: Option<String>,
+    ca_certificate_validity_period: Option<String>,
 }
 
 /// Returns how long kubeadm's certificates are valid, by a file with a ClusterConfiguration, alone
@@ -22,18 +23,34 @@ struct Document {
 /// # Errors
 /// The reason, when there is none or it can't be read.
 pub fn certificate_validity(text: &str) -> Result<Duration, String> {
+    let found = cluster_configuration(text)?.certificate_validity_period;
+    found.map_or(Ok(VALIDITY), |period| stated(&period, "certificateValidityPeriod"))
+}
+
+/// Returns how long kubeadm makes CA certificates valid, by the same file; `None` where it does not
+/// say so.
+///
+/// # Errors
+/// As [`certificate_validity`].
+pub fn ca_certificate_validity(text: &str) -> Result<Option<Duration>, String> {
+    let found = cluster_configuration(text)?.ca_certificate_validity_period;
+    found.map(|period| stated(&period, "caCertificateValidityPeriod")).transpose()
+}
+
+fn cluster_configuration(text: &str) -> Result<Document, String> {
     let options = serde_saphyr::options! { with_snippet: false };
     let mut reader = text.as_bytes();
     for document in serde_saphyr::read_with_options::<_, Document>(&mut reader, options) {
         let document = document.map_err(|e| e.without_snippet().to_string())?;
-        if document.kind != "ClusterConfiguration" {
-            continue;
+        if document.kind == "ClusterConfiguration" {
+            return Ok(document);
         }
-        let Some(period) = document.certificate_validity_period else { return Ok(VALIDITY) };
-        return length(&period)
-            .ok_or_else(|| format!("certificateValidityPeriod: {period:?} is not a duration"));
     }
     Err("it holds no ClusterConfiguration".to_owned())
+}
+
+fn stated(period: &str, field: &str) -> Result<Duration, String> {
+    length(period).ok_or_else(|| format!("{field}: {period:?} is not a duration"))
 }
 
 /// A length of time as Go writes it, `720h0m0s`; it is more than nothing.
@@ -56,6 +73,10 @@ mod tests {
         let with = |period: &str| format!("{init}{cluster}certificateValidityPeriod: {period}\n");
         assert_eq!(certificate_validity(&with("720h0m0s")), hours(720));
         assert_eq!(certificate_validity(&with("720h")), hours(720));
+        assert_eq!(ca_certificate_validity(&with("720h")), Ok(None));
+        let for_ca = format!("{cluster}caCertificateValidityPeriod: 87600h0m0s\n");
+        assert_eq!(ca_certificate_validity(&for_ca), hours(87_600).map(Some));
+        assert!(ca_certificate_validity(&for_ca.replace("87600h", "soon")).is_err());
         assert_eq!(certificate_validity(cluster), Ok(VALIDITY));
         assert_eq!(
             certificate_validity("{\"kind\": \"ClusterConfiguration\"}"),

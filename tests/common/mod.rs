@@ -284,6 +284,23 @@ impl Node {
         self.write(&format!("{stem}.crt"), Certificate::from_der(&der).unwrap().to_pem());
     }
 
+    /// Lets the root CA expire in this many days, in ca.crt and in the kubeconfigs of kubeadm.
+    pub fn expire_root(&self, days_left: i64) {
+        use base64::Engine as _;
+        let encoded = |node: &Self| base64::prelude::BASE64_STANDARD.encode(node.read(CA_CRT));
+        let long = encoded(self);
+        self.shorten_authority("etc/kubernetes/pki/ca", days_left);
+        let short = encoded(self);
+        for kubeconfig in fs::read_dir(self.path("etc/kubernetes")).unwrap() {
+            let file = kubeconfig.unwrap().path();
+            if file.extension().is_some_and(|end| end == "conf") {
+                let text = fs::read_to_string(&file).unwrap();
+                assert!(text.contains(&long), "{}", file.display());
+                fs::write(&file, text.replace(&long, &short)).unwrap();
+            }
+        }
+    }
+
     /// Returns the hidden files. Only a transaction leaves such files.
     pub fn dot_files(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();

@@ -105,6 +105,7 @@ nodes! {
         fully_expired_node_recovers = crate::recovery::fully_expired_node;
         partly_expired_node_recovers = crate::recovery::partly_expired_node;
         expired_ca_signs_nothing = crate::recovery::expired_ca;
+        expired_root_ca_is_renewed_offline = crate::recovery::expired_root;
         bridge_connects_roots_of_two_names = crate::roots::other_name;
         services_keep_working_past_old_expiry = crate::services::past_old_expiry;
     }

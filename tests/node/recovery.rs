@@ -91,6 +91,44 @@ pub fn expired_ca(node: &mut Node) {
     assert!(node.exec("kubecertd check || true").contains("nothing is signed with it"));
 }
 
+/// The root CA has expired, and everything that it signed: nothing on the node accepts anything.
+/// One command renews the root, and the daemon does the rest.
+pub fn expired_root(node: &mut Node) {
+    node.install_past_first_pass();
+    node.exec("systemctl stop kubecertd");
+    node.age_all(-30);
+    node.age("kubelet-client", -30);
+    node.expire_root(-20);
+    node.power_cut(|_| ());
+    node.wait_for_alarm("CRITICAL expired (500.210) on system.certificate.ca,");
+    let refused = node.try_exec("kubectl --request-timeout=20s get nodes");
+    assert!(!refused.status.success(), "{refused:?}");
+
+    let began = Instant::now();
+    let renewed = node.exec("kubecertd ca renew --offline");
+    assert!(renewed.contains("renewed until "), "{renewed}");
+    node.wait_for("it is Ready again", |node| {
+        (is_ready_since_boot(node) && are_all_healthy(node)).then_some(())
+    });
+    print_figure(&format!(
+        "an expired root CA renewed: Ready after {} s",
+        began.elapsed().as_secs()
+    ));
+    node.wait_for("a pass without failures", |node| {
+        node.status()?.last_pass.filter(|last| {
+            last.failed.is_empty() && last.not_refreshed.is_empty() && last.trouble.is_none()
+        })
+    });
+    assert_in_use(node);
+    node.exec("kubecertd check");
+    node.wait_for("the renewed root is published", |node| {
+        let shown = node.kubectl(
+            "-n kube-system get configmap kube-root-ca.crt -o jsonpath='{.data.ca\\.crt}'",
+        );
+        (shown == node.text("etc/kubernetes/pki/ca.crt")).then_some(())
+    });
+}
+
 /// Cuts the power, boots, and waits until the node works again by itself. Prints and returns the
 /// time from the moment when containers could be started.
 fn assert_recovers(node: &mut Node, what: &str) -> Duration {

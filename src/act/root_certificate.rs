@@ -1,0 +1,83 @@
+//! The certificate of the root CA is replaced by another one for the same key, in `ca.crt` and in
+//! the kubeconfigs that trust it.
+
+use crate::credentials::{ComposeError, Files, with_authority_renewed};
+use crate::formats::x509::Certificate;
+use crate::model::{AbsolutePath, Digest, Secret};
+use crate::store::{Kind, NewFile};
+use crate::sys::{FileError, Root};
+
+use super::KubeconfigFile;
+
+/// What is to be written, and what is not.
+#[derive(Debug, Default)]
+pub struct RootReplacement {
+    /// The new contents, that of `ca.crt` first.
+    pub files: Vec<NewFile>,
+    /// The kubeconfigs that still trust the old certificate, each with the reason.
+    pub left: Vec<String>,
+}
+
+/// Composes the new contents of `ca.crt`, with these anchors, and of the kubeconfigs in which a
+/// certificate of the same CA is trusted.
+///
+/// # Errors
+/// When `ca.crt` can't be read. A kubeconfig that can't be read or changed is left as it is, and
+/// named.
+pub fn replace_root_certificate(
+    root: &Root,
+    file: &AbsolutePath,
+    anchors: &[&Certificate],
+    new: &Certificate,
+    kubeconfigs: &[KubeconfigFile],
+) -> Result<RootReplacement, FileError> {
+    let mut replacement = RootReplacement::default();
+    let old = Files::read(root, file)?;
+    let content = renewed_anchors(anchors, new);
+    replacement.files.push(NewFile {
+        path: file.clone(),
+        content: Secret::from(content),
+        old: old.map(|old| Digest::of(old.expose())),
+        kind: Kind::Certificate,
+    });
+    for (_, path) in kubeconfigs {
+        match kubeconfig(root, path, new) {
+            Ok(Some(_)) if replacement.files.iter().any(|one| one.path == *path) => {}
+            Ok(found) => replacement.files.extend(found),
+            Err(reason) => replacement.left.push(format!("{path}: {reason}")),
+        }
+    }
+    Ok(replacement)
+}
+
+/// The certificates of the file with the new one in the place of the first of its CA, and without
+/// others of that.
+fn renewed_anchors(anchors: &[&Certificate], new: &Certificate) -> String {
+    let mut is_written = false;
+    let kept = anchors.iter().filter_map(|anchor| {
+        if !anchor.is_of_same_ca(new) {
+            return Some(anchor.to_pem());
+        }
+        let first = !std::mem::replace(&mut is_written, true);
+        first.then(|| new.to_pem())
+    });
+    kept.collect()
+}
+
+fn kubeconfig(
+    root: &Root,
+    path: &AbsolutePath,
+    new: &Certificate,
+) -> Result<Option<NewFile>, String> {
+    let Some(old) = Files::read(root, path).map_err(|e| e.to_string())? else { return Ok(None) };
+    let failed = |e: ComposeError| e.to_string();
+    let Some(content) = with_authority_renewed(path, &old, new).map_err(failed)? else {
+        return Ok(None);
+    };
+    // What others can write is not replaced by root.
+    if root.is_writable_by_others(path).unwrap_or(true) {
+        return Err("it is writable by others than root".to_owned());
+    }
+    let old = Some(Digest::of(old.expose()));
+    Ok(Some(NewFile { path: path.clone(), content, old, kind: Kind::Private }))
+}
