@@ -75,8 +75,17 @@ pub enum InstallRootError {
     Name(#[from] InvalidName),
 }
 
-fn list(faults: &[RootFault]) -> String {
+pub(super) fn list(faults: &[RootFault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// What a root CA has to comply with on this node.
+pub(super) fn root_policy(node: &Node, allow_trusted: bool) -> RootPolicy {
+    RootPolicy {
+        leaf_validity: node.validity,
+        renew_before: node.settings.renewal.renew_before.as_duration(),
+        allow_trusted,
+    }
 }
 
 /// Judges a root CA for this node.
@@ -91,12 +100,7 @@ pub fn judge(
 ) -> Result<JudgedRoot, InstallRootError> {
     let authority = root_authority(node)?;
     let candidate = root.candidate(&node.root, authority, &node.catalog.credentials, now);
-    let policy = RootPolicy {
-        leaf_validity: node.validity,
-        renew_before: node.settings.renewal.renew_before.as_duration(),
-        allow_trusted,
-    };
-    let judgement = judge_root(&candidate, &policy, now);
+    let judgement = judge_root(&candidate, &root_policy(node, allow_trusted), now);
     Ok(JudgedRoot { root, judgement })
 }
 

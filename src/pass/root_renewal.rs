@@ -9,6 +9,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::new_root::{list, root_policy};
 use super::{PassError, open_store};
 use crate::act::{RootReplacement, replace_root_certificate};
 use crate::credentials::{
@@ -21,11 +22,11 @@ use crate::formats::x509::{
     random_serial, renew_root,
 };
 use crate::model::{
-    Authority, ClockFacts, ClockTrust, CredentialName, InvalidName, RootRelation, RootSignature,
-    Secret, Timestamp, days,
+    Authority, CandidateKey, ClockFacts, ClockTrust, CredentialName, InvalidName, RootCandidate,
+    RootRelation, Secret, Timestamp, days,
 };
 use crate::observe::{Node, Platform};
-use crate::plan::judge_clock;
+use crate::plan::{RootFault, judge_clock, judge_root};
 use crate::state::PassMemory;
 use crate::store::{self, Change, Generation, LARGEST_FILE, Store, StoreError};
 use crate::sys::FileError;
@@ -90,9 +91,9 @@ pub enum RootRenewalError {
          same name, key and key identifier takes its place without any client noticing"
     )]
     Other(String),
-    /// It is not signed by its own key.
-    #[error("its signature was not made by its own key")]
-    Signature,
+    /// It can't be a root CA, in ways in which the present one can.
+    #[error("it can't take the place of the present root CA: {}", list(.0))]
+    Refused(Vec<RootFault>),
     /// It is not valid now.
     #[error("it is valid from {0} to {1}, and not now")]
     NotValid(Timestamp, Timestamp),
@@ -178,13 +179,28 @@ pub fn trust(
     if !is_renewal {
         return Err(RootRenewalError::Other(place.authority.certificate.to_string()));
     }
-    if new.as_root().signature != RootSignature::Own {
-        return Err(RootRenewalError::Signature);
+    let before = faults(node, &old, now);
+    let refused: Vec<_> =
+        faults(node, &new, now).into_iter().filter(|fault| !before.contains(fault)).collect();
+    if !refused.is_empty() {
+        return Err(RootRenewalError::Refused(refused));
     }
     if !new.is_valid_at(now) {
         return Err(RootRenewalError::NotValid(new.not_before, new.not_after));
     }
     place.put(new, &old, now)
+}
+
+/// What speaks against a certificate as a root CA, its present relation aside.
+fn faults(node: &Node, certificate: &Certificate, now: Timestamp) -> Vec<RootFault> {
+    let candidate = RootCandidate {
+        certificate: certificate.as_root(),
+        key: CandidateKey::NotGiven,
+        trial: None,
+        trusted_in: None,
+        present: None,
+    };
+    judge_root(&candidate, &root_policy(node, true), now).faults
 }
 
 /// The root CA of a node.

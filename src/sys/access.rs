@@ -88,7 +88,7 @@ impl Root {
         self.open_dir(path.as_path())
     }
 
-    /// Creates the missing directories above a file, with mode 0755.
+    /// Creates the missing directories above a file, with mode 0755 whatever the umask is.
     ///
     /// # Errors
     /// When a part of the path is not a directory, or can't be created.
@@ -119,7 +119,7 @@ impl Root {
         }
         self.create_parents(parent)?;
         let parent = self.open_dir(parent)?;
-        parent.make_dir(name, Mode::from_bits_truncate(0o755))?;
+        parent.make_readable_dir(name)?;
         parent.sync()
     }
 
