@@ -70,8 +70,14 @@ _kubecertd() {
             kubecertd__subcmd__ca,install)
                 cmd="kubecertd__subcmd__ca__subcmd__install"
                 ;;
+            kubecertd__subcmd__ca,renew)
+                cmd="kubecertd__subcmd__ca__subcmd__renew"
+                ;;
             kubecertd__subcmd__ca,show)
                 cmd="kubecertd__subcmd__ca__subcmd__show"
+                ;;
+            kubecertd__subcmd__ca,trust)
+                cmd="kubecertd__subcmd__ca__subcmd__trust"
                 ;;
             kubecertd__subcmd__ca,verify)
                 cmd="kubecertd__subcmd__ca__subcmd__verify"
@@ -88,8 +94,14 @@ _kubecertd() {
             kubecertd__subcmd__ca__subcmd__help,install)
                 cmd="kubecertd__subcmd__ca__subcmd__help__subcmd__install"
                 ;;
+            kubecertd__subcmd__ca__subcmd__help,renew)
+                cmd="kubecertd__subcmd__ca__subcmd__help__subcmd__renew"
+                ;;
             kubecertd__subcmd__ca__subcmd__help,show)
                 cmd="kubecertd__subcmd__ca__subcmd__help__subcmd__show"
+                ;;
+            kubecertd__subcmd__ca__subcmd__help,trust)
+                cmd="kubecertd__subcmd__ca__subcmd__help__subcmd__trust"
                 ;;
             kubecertd__subcmd__ca__subcmd__help,verify)
                 cmd="kubecertd__subcmd__ca__subcmd__help__subcmd__verify"
@@ -163,8 +175,14 @@ _kubecertd() {
             kubecertd__subcmd__help__subcmd__ca,install)
                 cmd="kubecertd__subcmd__help__subcmd__ca__subcmd__install"
                 ;;
+            kubecertd__subcmd__help__subcmd__ca,renew)
+                cmd="kubecertd__subcmd__help__subcmd__ca__subcmd__renew"
+                ;;
             kubecertd__subcmd__help__subcmd__ca,show)
                 cmd="kubecertd__subcmd__help__subcmd__ca__subcmd__show"
+                ;;
+            kubecertd__subcmd__help__subcmd__ca,trust)
+                cmd="kubecertd__subcmd__help__subcmd__ca__subcmd__trust"
                 ;;
             kubecertd__subcmd__help__subcmd__ca,verify)
                 cmd="kubecertd__subcmd__help__subcmd__ca__subcmd__verify"
@@ -234,7 +252,7 @@ _kubecertd() {
             return 0
             ;;
         kubecertd__subcmd__ca)
-            opts="-h --root --config --help show export verify check install help"
+            opts="-h --root --config --help show export verify check renew trust install help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -304,7 +322,7 @@ _kubecertd() {
             return 0
             ;;
         kubecertd__subcmd__ca__subcmd__help)
-            opts="show export verify check install help"
+            opts="show export verify check renew trust install help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -373,7 +391,35 @@ _kubecertd() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        kubecertd__subcmd__ca__subcmd__help__subcmd__renew)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         kubecertd__subcmd__ca__subcmd__help__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__help__subcmd__trust)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -423,6 +469,28 @@ _kubecertd() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        kubecertd__subcmd__ca__subcmd__renew)
+            opts="-h --offline --trust-clock --root --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         kubecertd__subcmd__ca__subcmd__show)
             opts="-h --ca --root --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -434,6 +502,28 @@ _kubecertd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__trust)
+            opts="-h --root --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -708,7 +798,7 @@ _kubecertd() {
             return 0
             ;;
         kubecertd__subcmd__help__subcmd__ca)
-            opts="show export verify check install"
+            opts="show export verify check renew trust install"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -763,7 +853,35 @@ _kubecertd() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        kubecertd__subcmd__help__subcmd__ca__subcmd__renew)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         kubecertd__subcmd__help__subcmd__ca__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__help__subcmd__ca__subcmd__trust)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

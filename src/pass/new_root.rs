@@ -80,7 +80,7 @@ pub(super) fn list(faults: &[RootFault]) -> String {
 }
 
 /// What a root CA has to comply with on this node.
-pub(super) fn root_policy(node: &Node, allow_trusted: bool) -> RootPolicy {
+fn root_policy(node: &Node, allow_trusted: bool) -> RootPolicy {
     RootPolicy {
         leaf_validity: node.validity,
         renew_before: node.settings.renewal.renew_before.as_duration(),

@@ -9,7 +9,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::new_root::{list, root_policy};
+use super::new_root::list;
 use super::{PassError, open_store};
 use crate::act::{RootReplacement, replace_root_certificate};
 use crate::credentials::{
@@ -22,11 +22,11 @@ use crate::formats::x509::{
     random_serial, renew_root,
 };
 use crate::model::{
-    Authority, CandidateKey, ClockFacts, ClockTrust, CredentialName, InvalidName, RootCandidate,
-    RootRelation, Secret, Timestamp, days,
+    Authority, ClockFacts, ClockTrust, CredentialName, InvalidName, RootRelation, Secret,
+    Timestamp, days,
 };
 use crate::observe::{Node, Platform};
-use crate::plan::{RootFault, judge_clock, judge_root};
+use crate::plan::{RootFault, judge_clock, root_faults};
 use crate::state::PassMemory;
 use crate::store::{self, Change, Generation, LARGEST_FILE, Store, StoreError};
 use crate::sys::FileError;
@@ -179,9 +179,9 @@ pub fn trust(
     if !is_renewal {
         return Err(RootRenewalError::Other(place.authority.certificate.to_string()));
     }
-    let before = faults(node, &old, now);
-    let refused: Vec<_> =
-        faults(node, &new, now).into_iter().filter(|fault| !before.contains(fault)).collect();
+    let before = root_faults(&old.as_root());
+    let mut refused = root_faults(&new.as_root());
+    refused.retain(|fault| !before.contains(fault));
     if !refused.is_empty() {
         return Err(RootRenewalError::Refused(refused));
     }
@@ -189,18 +189,6 @@ pub fn trust(
         return Err(RootRenewalError::NotValid(new.not_before, new.not_after));
     }
     place.put(new, &old, now)
-}
-
-/// What speaks against a certificate as a root CA, its present relation aside.
-fn faults(node: &Node, certificate: &Certificate, now: Timestamp) -> Vec<RootFault> {
-    let candidate = RootCandidate {
-        certificate: certificate.as_root(),
-        key: CandidateKey::NotGiven,
-        trial: None,
-        trusted_in: None,
-        present: None,
-    };
-    judge_root(&candidate, &root_policy(node, true), now).faults
 }
 
 /// The root CA of a node.

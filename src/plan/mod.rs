@@ -44,7 +44,7 @@ pub use first_request::{FirstRequest, first_requests};
 pub use freshness::{JudgedService, judge_service};
 pub use judge::{
     Basis, RootFault, RootJudgement, RootPolicy, RootWarning, action, judge, judge_authority,
-    judge_root, judge_trust, key_note, kubelet_action, not_known, policy_for,
+    judge_root, judge_trust, key_note, kubelet_action, not_known, policy_for, root_faults,
 };
 pub use membership::judge_membership;
 pub use memory::{

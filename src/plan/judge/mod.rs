@@ -19,7 +19,7 @@ pub(super) use credential::{key_not_made, new_end};
 pub(super) use issuer::change_of_issuer;
 pub use kubelet::kubelet_action;
 pub(super) use kubelet::{by_hand, kubelet_repaired_here, not_by_kubelet};
-pub use root_ca::{RootFault, RootJudgement, RootPolicy, RootWarning, judge_root};
+pub use root_ca::{RootFault, RootJudgement, RootPolicy, RootWarning, judge_root, root_faults};
 pub(super) use short_life::OwnLife;
 pub use short_life::policy_for;
 pub use trust::judge_trust;

@@ -209,7 +209,7 @@ impl RootJudgement {
 #[must_use]
 pub fn judge_root(candidate: &RootCandidate, policy: &RootPolicy, now: Timestamp) -> RootJudgement {
     let RootCandidate { certificate, key, trial, trusted_in, present } = candidate;
-    let mut faults = certificate_faults(certificate);
+    let mut faults = root_faults(certificate);
     // What is known already would only be said in other words.
     let trial = trial.clone().filter(|_| faults.is_empty());
     faults.extend(trial.map(RootFault::Trial));
@@ -232,7 +232,9 @@ pub fn judge_root(candidate: &RootCandidate, policy: &RootPolicy, now: Timestamp
     RootJudgement { faults, warnings }
 }
 
-fn certificate_faults(certificate: &RootCertificate) -> Vec<RootFault> {
+/// What speaks against a certificate as a root CA, its dates aside.
+#[must_use]
+pub fn root_faults(certificate: &RootCertificate) -> Vec<RootFault> {
     let is_unsupported = matches!(certificate.key_kind, CaKeyKind::Unsupported(_));
     let signature = match certificate.signature {
         RootSignature::Own => None,
