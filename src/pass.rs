@@ -30,7 +30,7 @@ use std::time::Duration;
 pub use self::decision::{Preview, preview};
 pub use self::error::PassError;
 pub use self::event::{Emit, Event, Subject};
-use self::memory::Memory;
+use self::memory::{Memory, replaced_ca_certificates};
 pub use self::orders::{Orders, ScheduleMemory};
 pub use self::report::Report;
 pub use self::services::{Services, ServicesReport};
@@ -215,6 +215,10 @@ impl Pass<'_> {
             .collect();
         self.remember_certificates(&renewed);
         self.take_note_of(&renewed);
+        // Kubeconfigs may have got the certificates of another CA with them.
+        let (before, after) = (&self.report.before, self.report.at_end());
+        let trusted = replaced_ca_certificates(&before.trust_files, &after.trust_files);
+        self.replaced.extend(trusted);
     }
 
     /// Brings the copies up to date that are behind their originals.
@@ -355,7 +359,7 @@ impl Pass<'_> {
     fn take_note_of(&mut self, renewed: &[Renewed]) {
         self.report.written.extend(renewed.iter().flat_map(|one| one.files.iter().cloned()));
         self.replaced.extend(renewed.iter().map(|renewed| Replaced {
-            credential: renewed.credential.clone(),
+            content: renewed.credential.clone().into(),
             fingerprint: renewed.fingerprint,
             not_after: renewed.not_after,
         }));

@@ -120,7 +120,11 @@ fn roll_back_one(
         answer,
         at: now,
     };
-    let in_place = Replaced { credential, fingerprint: old.fingerprint, not_after: old.not_after };
+    let in_place = Replaced {
+        content: credential.into(),
+        fingerprint: old.fingerprint,
+        not_after: old.not_after,
+    };
     RolledBack { refused, result: restore_old(store, pair, now, keep_backups).map(|()| in_place) }
 }
 

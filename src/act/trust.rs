@@ -124,8 +124,8 @@ fn gain(path: &AbsolutePath, signer: &Certificate, file: &AbsolutePath) -> Strin
     format!(
         "{path}: gets the CA certificates of {file}, since credentials are issued by another CA \
          now, {}: \
-         restart the programs that use it (for kubelet.conf, kubelet), and update the kubeconfigs \
-         of other nodes and users",
+         restart the programs that use it and are no services of kubecertd, and update the \
+         kubeconfigs of other nodes and users",
         signer.subject
     )
 }

@@ -15,15 +15,14 @@ use crate::observe::Node;
 use crate::pass::root_renewal::{self, RenewedRoot};
 
 const AFTER_RENEWAL: &str = "\
-Next: kubecertd renew, on this node. It signs again what has expired, and restarts what uses it.
-kubelet, kube-controller-manager and kube-scheduler read CA certificates only when they start:
-restart those that were not. Then copy ca.crt to every other node, workers included, and run
-kubecertd ca trust FILE there.
+Next: kubecertd renew, on this node. It signs again what has expired, and restarts the services that
+use it or read CA certificates only when they start. Then copy ca.crt to every other node, workers
+included, and run kubecertd ca trust FILE there.
 ";
 
 const AFTER_TRUST: &str = "\
-Next: kubecertd renew, on this node, if certificates have expired with the CA. kubelet,
-kube-controller-manager and kube-scheduler read CA certificates only when they start: restart them.
+Next: kubecertd renew, on this node. It signs again what has expired, and restarts the services that
+use it or read CA certificates only when they start.
 ";
 
 /// Renews the root CA on this node.

@@ -138,13 +138,15 @@ mod tests {
             health: None,
             essential: None,
             leader_lease: None,
+            trusts: Vec::new(),
+            one_certificate: None,
             uses: Vec::new(),
             ages: false,
             configured: false,
         };
-        let freshness = freshness
-            .iter()
-            .map(|(name, freshness)| (CredentialName::new(*name).unwrap(), freshness.clone()));
+        let freshness = freshness.iter().map(|(name, freshness)| {
+            (CredentialName::new(*name).unwrap().into(), freshness.clone())
+        });
         JudgedService {
             facts: ServiceFacts { service, presence, health, holds: Vec::new() },
             freshness: freshness.collect(),

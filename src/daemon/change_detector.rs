@@ -103,10 +103,11 @@ fn files(node: &Node) -> Vec<AbsolutePath> {
         .authorities
         .iter()
         .flat_map(|one| [&one.certificate].into_iter().chain(one.keys()).cloned());
+    let trusts = catalog.services.iter().flat_map(|service| &service.trusts);
+    let trusts = trusts.map(|file| file.path().clone());
     let credentials = pass::files(node).into_iter();
-    let all =
-        credentials.chain(kubeconfigs).chain(authorities).chain(node.manifests.iter().cloned());
-    let all: BTreeSet<_> = all.collect();
+    let all = credentials.chain(kubeconfigs).chain(authorities).chain(trusts);
+    let all: BTreeSet<_> = all.chain(node.manifests.iter().cloned()).collect();
     let is_root_only = |file: &AbsolutePath| match node.root.is_writable_by_others(file) {
         Ok(others) => !others,
         // It may be put there, by root.

@@ -1,11 +1,11 @@
-//! The judgement of a service: whether it uses the credential that is on the disk, and what is to
-//! be done about it.
+//! The judgement of a service: whether it uses what is on the disk, and what is to be done about
+//! it.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CredentialName, ServiceName, Timestamp, Urgency};
+use super::{ContentName, ServiceName, Timestamp, Urgency};
 
 /// The evidence of which certificate a service uses, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ impl fmt::Display for Evidence {
     }
 }
 
-/// Whether a service uses the credential that is on the disk.
+/// Whether a service uses the content that is on the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Freshness {
     /// It does.
@@ -83,9 +83,9 @@ pub struct RefreshStep {
     pub instance: String,
     /// What is to be done.
     pub remedy: Remedy,
-    /// The credentials that it is done for, with the fingerprints (in hex) that are on the disk.
-    /// None where a service is restarted for its age alone.
-    pub credentials: Vec<(CredentialName, String)>,
+    /// The contents that it is done for, with the fingerprints (in hex) that are on the disk. None
+    /// where a service is restarted for its age alone.
+    pub contents: Vec<(ContentName, String)>,
     /// The connections that are to be closed, by the kernel's cookies: with
     /// [`Remedy::CloseConnections`], and with [`Remedy::Await`] where both are needed.
     pub closing: Vec<u64>,

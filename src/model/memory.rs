@@ -6,21 +6,23 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BootId, CredentialName, Digest, Membership, ServiceName, Timestamp, Uptime};
+use super::{
+    BootId, ContentName, CredentialName, Digest, Membership, ServiceName, Timestamp, Uptime,
+};
 
 /// What is remembered of services and of the contents that they should work with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ServiceMemory {
-    /// Since when each credential is what it is.
-    pub appeared: BTreeMap<CredentialName, Appeared>,
-    /// What was done for the sake of certificates that are still in place.
+    /// Since when each content is what it is.
+    pub appeared: BTreeMap<ContentName, Appeared>,
+    /// What was done for the sake of contents that are still in place.
     pub restarted: Vec<Restarted>,
     /// The instance of each service that was stopped last, by its id: it should be gone.
     pub stopped: BTreeMap<ServiceName, String>,
     /// Connections that carry certificates which were replaced.
     pub connections: Vec<NotedConnections>,
-    /// The last certificate for which each service was asked to reload.
+    /// The last content for which each service was asked to reload.
     pub told: Vec<Told>,
     /// The certificate of each credential with which the first request was made, by its
     /// fingerprint in hex.
@@ -37,16 +39,24 @@ pub struct ServiceMemory {
     pub without_lease: Option<Uptime>,
 }
 
-/// When a credential's present content came to be where it is.
+impl ServiceMemory {
+    /// When the present content of a credential came to be where it is.
+    #[must_use]
+    pub fn appeared(&self, credential: &CredentialName) -> Option<&Appeared> {
+        self.appeared.get(&credential.clone().into())
+    }
+}
+
+/// When a present content came to be where it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Appeared {
-    /// SHA-256 of its certificate, in hex.
+    /// SHA-256 of its certificate or certificates, in hex.
     pub fingerprint: String,
     /// When, by the boot-time (monotonic) clock.
     pub at: Uptime,
-    /// The certificate's last valid second.
+    /// The last valid second, of several certificates the latest.
     pub not_after: Timestamp,
-    /// Whether kubecertd renewed it.
+    /// Whether kubecertd put it there.
     pub ours: bool,
     /// When it was last seen there.
     pub seen: Uptime,
@@ -57,23 +67,23 @@ pub struct Appeared {
     pub earlier: Vec<Earlier>,
 }
 
-/// A credential that was given another certificate here, and which.
+/// A content that was replaced here, and by what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replaced {
-    /// The credential.
-    pub credential: CredentialName,
-    /// SHA-256 of the certificate that is in place now.
+    /// Its name.
+    pub content: ContentName,
+    /// SHA-256 of the certificate, or certificates, in place now.
     pub fingerprint: Digest,
-    /// Its last valid second.
+    /// The last valid second, of several certificates the latest.
     pub not_after: Timestamp,
 }
 
-/// What a credential was before.
+/// What a content was before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Earlier {
-    /// SHA-256 of its certificate, in hex.
+    /// SHA-256 of its certificate or certificates, in hex.
     pub fingerprint: String,
-    /// The certificate's last valid second.
+    /// The last valid second, of several certificates the latest.
     pub not_after: Timestamp,
     /// Until when it was there.
     pub until: Uptime,
@@ -100,29 +110,29 @@ impl Appeared {
     }
 }
 
-/// What was done to a service for the sake of one certificate. It is remembered only to hold
+/// What was done to a service for the sake of one content. It is remembered only to hold
 /// back a second restart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restarted {
     /// The service.
     pub service: ServiceName,
-    /// The credential that it held an earlier one of.
-    pub credential: CredentialName,
-    /// The certificate that it should have taken, by its fingerprint in hex.
+    /// The content that it held an earlier one of.
+    pub content: ContentName,
+    /// The one that it should have taken, by its fingerprint in hex.
     pub fingerprint: String,
     /// When.
     pub at: Timestamp,
 }
 
-/// The last certificate for which a service was asked to reload, and accepted it. Which one it uses
+/// The last content for which a service was asked to reload, and accepted it. Which one it uses
 /// can't be verified.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
     /// The service.
     pub service: ServiceName,
-    /// The credential.
-    pub credential: CredentialName,
-    /// Its certificate, by its fingerprint in hex.
+    /// The content.
+    pub content: ContentName,
+    /// Which one, by its fingerprint in hex.
     pub fingerprint: String,
 }
 

@@ -7,6 +7,7 @@
 
 mod alarm;
 mod authority;
+mod content;
 mod credential;
 mod deferral;
 mod digest;
@@ -36,6 +37,7 @@ mod writers;
 
 pub use alarm::{Alarm, AlarmEvent, AlarmKind, AlarmMemory, LongDifference, LongHold, Severity};
 pub use authority::{Anchor, Anchors, Dated};
+pub use content::ContentName;
 pub use credential::{
     Authority, CopyOf, Credential, KubeletPair, Location, Need, OtherKey, Renewal, TrialAt,
 };
@@ -84,7 +86,7 @@ pub use service::{
 };
 pub use template::{InvalidSubject, Subject, Template, TemplateContent, Usage};
 pub use time::{InvalidTime, Timestamp, days};
-pub use trust::{TrustFacts, TrustSource, TrustedCa};
+pub use trust::{CaCertificates, TrustFacts, TrustFile, TrustFileFacts, TrustSource, TrustedCa};
 pub use uptime::{BootId, Uptime};
 pub use version::{InvalidVersion, Version};
 pub use writers::{Identity, OtherWriters};

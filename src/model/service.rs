@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{AbsolutePath, CredentialName, ServiceName};
+use super::{AbsolutePath, ContentName, CredentialName, ServiceName, TrustFile};
 
 /// A program that uses credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,11 +25,25 @@ pub struct Service {
     pub leader_lease: Option<String>,
     /// The credentials it uses.
     pub uses: Vec<Use>,
+    /// The files whose CA certificates it verifies others by and reads only when it starts.
+    pub trusts: Vec<TrustFile>,
+    /// A file in which it needs exactly one certificate: with more of them it does not work after
+    /// its next start.
+    pub one_certificate: Option<AbsolutePath>,
     /// Whether it keeps certificates in memory that expire a year after its start, so that it has
     /// to be restarted before.
     pub ages: bool,
     /// Whether the operator lists it: then it has to be on this node.
     pub configured: bool,
+}
+
+impl Service {
+    /// Everything that it reads: the credentials, then the CA certificates.
+    pub fn contents(&self) -> impl Iterator<Item = ContentName> {
+        let used = self.uses.iter().map(|one| one.credential.clone().into());
+        let trusted = self.trusts.iter();
+        used.chain(trusted.map(|file| ContentName::CaCertificates(file.path().clone())))
+    }
 }
 
 /// A service that the whole cluster depends on, by how its peers on other nodes are found.

@@ -60,3 +60,47 @@ impl TrustedCa {
         self.not_before <= time && time <= self.not_after
     }
 }
+
+/// A file with CA certificates that a service reads only when it starts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TrustFile {
+    /// A PEM file.
+    Pem(AbsolutePath),
+    /// A kubeconfig, which has them in itself or names a file.
+    Kubeconfig(AbsolutePath),
+}
+
+impl TrustFile {
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &AbsolutePath {
+        match self {
+            Self::Pem(path) | Self::Kubeconfig(path) => path,
+        }
+    }
+}
+
+/// What is found of the CA certificates in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustFileFacts {
+    /// The file.
+    pub file: AbsolutePath,
+    /// The files that were read: with a kubeconfig also the one that it names.
+    pub read: Vec<AbsolutePath>,
+    /// The CA certificates, or why they are not known.
+    pub certificates: Result<CaCertificates, String>,
+}
+
+/// Some CA certificates as one content: in which order they are, and what stands between them,
+/// makes no difference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaCertificates {
+    /// SHA-256 of all of them.
+    pub fingerprint: Digest,
+    /// How many there are.
+    pub count: usize,
+    /// From when on the newest one is valid: before that this content did not exist.
+    pub made: Timestamp,
+    /// The last valid second of the one that expires last.
+    pub not_after: Timestamp,
+}

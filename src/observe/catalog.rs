@@ -18,6 +18,7 @@ mod places;
 mod services;
 mod serving;
 pub(super) mod templates;
+mod trusts;
 mod unclear;
 mod users;
 
@@ -172,6 +173,7 @@ impl Catalog {
             kubelet::yield_to_own(settings, &mut credentials, &mut services);
         }
         let protected = places.protected(&profile.protected);
+        trusts::find(&mut services, settings, profile, &mut places, &credentials);
         let subjects =
             profile.credentials.iter().map(|usual| (usual.name.clone(), usual.subjects.clone()));
         let subjects = subjects.collect();

@@ -21,6 +21,7 @@ mod servers;
 pub mod services;
 mod shared;
 mod trust;
+mod trust_files;
 mod wanted;
 
 pub use catalog::Catalog;
@@ -36,4 +37,5 @@ pub use services::{
     PeerAccess, ServicesSeen, ask_peers, leader_lease, neighbours, one as service, services,
 };
 pub use trust::kubeconfig_trust;
+pub use trust_files::trust_files;
 pub use wanted::wanted_names;

@@ -7,6 +7,7 @@
 
 use std::path::PathBuf;
 
+use super::memory::note_put_in_place;
 use super::{PassError, open_store};
 use crate::act::kubelet::{self, Replacing};
 use crate::act::{self, NewIssuer, Refusal, RenewError, trust_besides, trust_in_renewals};
@@ -23,12 +24,9 @@ use crate::model::{
     Secret, Signer, Timestamp,
 };
 use crate::observe::{Node, Platform, observe};
-use crate::plan::{Moment, not_known, note_replaced};
-use crate::state::{
-    forget_request, keep_request, read_service_memory, requested_key, write_service_memory,
-};
+use crate::plan::not_known;
+use crate::state::{forget_request, keep_request, requested_key};
 use crate::store::{self, Change, Generation, Recovered, Store, StoreError};
-use crate::sys::uptime;
 
 /// A signing request that waits for its certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -384,20 +382,12 @@ fn remember(
     certificate: &Certificate,
     now: Timestamp,
 ) -> Option<String> {
-    if !node.root.is_host() {
-        return None;
-    }
     let replaced = Replaced {
-        credential: credential.name.clone(),
+        content: credential.name.clone().into(),
         fingerprint: certificate.fingerprint,
         not_after: certificate.not_after,
     };
-    let state = &node.settings.paths.state;
-    let noted = uptime(&node.root).and_then(|uptime| {
-        let (mut memory, _) = read_service_memory(&node.root, state);
-        note_replaced(&mut memory, &replaced, &Moment { uptime, at: now });
-        write_service_memory(&node.root, state, &memory)
-    });
+    let noted = note_put_in_place(node, &[replaced], now);
     noted.err().map(|e| format!("{e}; kubelet is not restarted: run systemctl restart kubelet"))
 }
 

@@ -35,7 +35,7 @@ fn suspects(node: &Node, survey: &Survey, memory: &ServiceMemory) -> Vec<Suspect
         let credential = judged.facts.credential.clone();
         let Material::Whole(leaf) = &judged.facts.material else { return None };
         let trial = node.catalog.trials.get(&credential.name)?.clone();
-        let known = memory.appeared.get(&credential.name)?;
+        let known = memory.appeared(&credential.name)?;
         let ours = known.ours && known.fingerprint == leaf.fingerprint.to_string();
         ours.then_some(Suspect { credential, fingerprint: leaf.fingerprint, trial })
     };
@@ -44,9 +44,8 @@ fn suspects(node: &Node, survey: &Survey, memory: &ServiceMemory) -> Vec<Suspect
 
 /// The files of these credentials.
 pub(super) fn files(survey: &Survey, replaced: &[Replaced]) -> Vec<AbsolutePath> {
-    let is_meant = |judged: &&Judged| {
-        replaced.iter().any(|one| one.credential == judged.facts.credential.name)
-    };
+    let is_meant =
+        |judged: &&Judged| replaced.iter().any(|one| one.content == judged.facts.credential.name);
     survey
         .credentials
         .iter()

@@ -9,11 +9,12 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::memory::{note_put_in_place, replaced_ca_certificates};
 use super::new_root::list;
 use super::{PassError, open_store};
 use crate::act::{RootReplacement, replace_root_certificate};
 use crate::credentials::{
-    LoadedAuthority, LoadedKey, load, load_authority, with_authority_renewed,
+    LoadedAuthority, LoadedKey, ObservedFiles, load, load_authority, with_authority_renewed,
 };
 use crate::drivers::timedate;
 use crate::formats::kubeadm::ca_certificate_validity;
@@ -25,7 +26,7 @@ use crate::model::{
     Authority, ClockFacts, ClockTrust, CredentialName, InvalidName, RootRelation, Secret,
     Timestamp, days,
 };
-use crate::observe::{Node, Platform};
+use crate::observe::{Node, Platform, trust_files};
 use crate::plan::{RootFault, judge_clock, root_faults};
 use crate::state::PassMemory;
 use crate::store::{self, Change, Generation, LARGEST_FILE, Store, StoreError};
@@ -277,6 +278,8 @@ impl<'n> Place<'n> {
             },
         );
         let new = &renewed.certificate;
+        let trusted = || trust_files(&ObservedFiles::of(&node.root), &node.catalog);
+        let trusted_before = trusted();
         let change = self.store.stage(change)?.check(|contents| {
             let written = paths.iter().zip(contents);
             let holds = |(path, content): (&_, &Secret)| {
@@ -294,6 +297,14 @@ impl<'n> Place<'n> {
         commit.outcomes.into_iter().try_for_each(|outcome| outcome.result)?;
         renewed.backup = commit.backups.into_iter().next();
         renewed.notes.extend(commit.notes);
+        let replaced = replaced_ca_certificates(&trusted_before, &trusted());
+        let noted = note_put_in_place(node, &replaced, now);
+        renewed.notes.extend(noted.err().map(|e| {
+            format!(
+                "{e}; the services that read CA certificates when they start are restarted at the \
+                 next scheduled pass"
+            )
+        }));
         Ok(renewed)
     }
 

@@ -21,8 +21,9 @@ use crate::act::refresh::{
     ServiceObservation, await_healthy, refresh,
 };
 use crate::model::{
-    AbsolutePath, ClockTrust, Constraints, Consumer, Essential, Health, Presence, RefreshStep,
-    Remedy, Replaced, Service, ServiceKind, ServiceMemory, ServiceName, Timestamp,
+    AbsolutePath, ClockTrust, Constraints, Consumer, ContentName, Essential, Health, Presence,
+    RefreshStep, Remedy, Replaced, Service, ServiceKind, ServiceMemory, ServiceName, Timestamp,
+    TrustFileFacts,
 };
 use crate::observe::{Node, ServicesSeen, is_node_name, neighbours, node_name, service, services};
 use crate::plan::{
@@ -178,12 +179,11 @@ impl Observer<'_> {
         note_connections(memory, &seen);
         note_out_of_sight(memory, &seen, replaced);
         let now = clock.now();
-        let credentials = &survey.credentials;
+        let on_disk = survey.on_disk();
         let list: Vec<_> =
-            seen.iter().map(|facts| judge_service(facts, credentials, memory, now)).collect();
+            seen.iter().map(|facts| judge_service(facts, on_disk, memory, now)).collect();
         let policy = &policy(node);
-        let situation =
-            Situation { credentials, memory, trigger, request, policy, constraints, now };
+        let situation = Situation { on_disk, memory, trigger, request, policy, constraints, now };
         let Refresh { steps, findings } = plan_refresh(&list, &situation);
         Services { list, consumers, findings, steps, notes }
     }
@@ -335,7 +335,7 @@ fn waits_for_members(node: &Node, found: &Services, memory: &ServiceMemory) -> O
     })
 }
 
-/// Remembers since when each certificate is where it is.
+/// Remembers since when each content is where it is.
 fn note_certificates(
     node: &Node,
     survey: &Survey,
@@ -344,20 +344,34 @@ fn note_certificates(
     now: &Moment,
 ) {
     replaced.iter().for_each(|one| note_replaced(memory, one, now));
-    let content = |judged| content(&node.root, judged, now.at);
-    note_contents(memory, &survey.credentials.iter().map(content).collect::<Vec<_>>(), now);
+    let credentials = survey.credentials.iter().map(|one| credential(&node.root, one, now.at));
+    let trust_files = survey.trust_files.iter().map(|one| trust_file(&node.root, one, now.at));
+    note_contents(memory, &credentials.chain(trust_files).collect::<Vec<_>>(), now);
 }
 
-fn content<'j>(root: &Root, judged: &'j Judged, now: Timestamp) -> Content<'j> {
+fn credential(root: &Root, judged: &Judged, now: Timestamp) -> Content {
     let files = &judged.facts.files;
-    let ago = |time: fn(&FileStat) -> i64| {
-        youngest(root, files, time).and_then(|youngest| since(youngest, now))
-    };
+    let changed_ago = age(root, files, |stat| stat.st_ctime, now);
+    Content::of_credential(&judged.facts, changed_ago, age(root, files, |stat| stat.st_mtime, now))
+}
+
+fn trust_file(root: &Root, facts: &TrustFileFacts, now: Timestamp) -> Content {
+    let found = facts.certificates.as_ref().ok();
     Content {
-        facts: &judged.facts,
-        changed_ago: ago(|stat| stat.st_ctime),
-        written_ago: ago(|stat| stat.st_mtime),
+        name: ContentName::CaCertificates(facts.file.clone()),
+        found: found.map(|found| (found.fingerprint, found.not_after)),
+        changed_ago: age(root, &facts.read, |stat| stat.st_ctime, now),
+        written_ago: found.and_then(|found| since(found.made, now)),
     }
+}
+
+fn age(
+    root: &Root,
+    files: &[AbsolutePath],
+    time: fn(&FileStat) -> i64,
+    now: Timestamp,
+) -> Option<Duration> {
+    youngest(root, files, time).and_then(|youngest| since(youngest, now))
 }
 
 fn youngest(root: &Root, files: &[AbsolutePath], time: fn(&FileStat) -> i64) -> Option<Timestamp> {
@@ -420,7 +434,7 @@ impl Caller for PassCaller<'_, '_> {
             let facts = service(self.node, self.clock, asked).await;
             let judged = judge_service(
                 &facts,
-                &self.survey.credentials,
+                self.survey.on_disk(),
                 &self.memory.borrow().value,
                 self.clock.now(),
             );

@@ -6,10 +6,10 @@ use super::names::names_lacking;
 use crate::credentials::ObservedFiles;
 use crate::model::{
     Action, AuthorityFacts, AuthorityJudgement, CredentialName, Policy, Timestamp, TrustFacts,
-    TrustJudgement, Urgency,
+    TrustFileFacts, TrustJudgement, Urgency,
 };
-use crate::observe::{Node, Observation, kubeconfig_trust, observe};
-use crate::plan::{Judged, Life, judge, judge_authority, judge_trust, key_note, lives};
+use crate::observe::{Node, Observation, kubeconfig_trust, observe, trust_files};
+use crate::plan::{Judged, Life, OnDisk, judge, judge_authority, judge_trust, key_note, lives};
 
 /// Everything that is known and thought of a node at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Survey {
     pub credentials: Vec<Judged>,
     /// The CA certificates of the kubeconfigs, in the order of the catalog.
     pub trust: Vec<(TrustFacts, TrustJudgement)>,
+    /// The CA certificates that services read only when they start.
+    pub trust_files: Vec<TrustFileFacts>,
     /// The names and addresses for which certificates are wanted and not valid.
     pub lacking: BTreeMap<CredentialName, Vec<String>>,
 }
@@ -84,12 +86,19 @@ pub fn survey_observed(node: &Node, files: &ObservedFiles, now: Timestamp) -> Su
         now,
         trust,
         authorities: authorities.collect(),
+        trust_files: trust_files(files, &node.catalog),
         lacking: names_lacking(files, &node.catalog, &credentials),
         credentials,
     }
 }
 
 impl Survey {
+    /// What services should use.
+    #[must_use]
+    pub fn on_disk(&self) -> OnDisk<'_> {
+        OnDisk { credentials: &self.credentials, trust_files: &self.trust_files }
+    }
+
     /// Whether an urgent, expired or broken credential is to be renewed, which can't wait for the
     /// next scheduled pass: for example on a machine that was off.
     #[must_use]

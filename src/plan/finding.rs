@@ -4,7 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use super::words::span;
-use crate::model::{Condition, CredentialName, Evidence, ServiceName, Timestamp};
+use crate::model::{
+    AbsolutePath, Condition, ContentName, CredentialName, Evidence, ServiceName, Timestamp,
+};
 
 /// How long kubelet may take to use a new certificate of its own that it reads again by itself.
 pub(super) const KUBELET_TAKES: Duration = Duration::from_secs(600);
@@ -12,33 +14,41 @@ pub(super) const KUBELET_TAKES: Duration = Duration::from_secs(600);
 /// A fault of a service that an operator should know, and that no step helps against.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// It uses an outdated certificate after the restart for the new one.
+    /// It uses an outdated content after the restart for the new one.
     StillStale {
         /// The service.
         service: ServiceName,
-        /// The credential.
-        credential: CredentialName,
+        /// The content.
+        content: ContentName,
         /// By what that is known.
         evidence: Evidence,
         /// When it was restarted.
         restarted: Timestamp,
     },
-    /// It uses an outdated certificate, and the one on the disk can't be used: a restart would do
-    /// harm.
+    /// It uses an outdated content, and the one on the disk can't be used: a restart would do harm.
     Worse {
         /// The service.
         service: ServiceName,
-        /// The credential.
-        credential: CredentialName,
+        /// The content.
+        content: ContentName,
         /// What is wrong with the one on the disk.
         condition: Condition,
     },
-    /// It uses an outdated certificate, and the configuration does not say that it is restarted.
+    /// It does not work after its next start, so that it is not restarted.
+    NeedsOneCertificate {
+        /// The service.
+        service: ServiceName,
+        /// The file in which it needs exactly one certificate.
+        file: AbsolutePath,
+        /// How many are in it.
+        count: usize,
+    },
+    /// It uses an outdated content, and the configuration does not say that it is restarted.
     ByHand {
         /// The service.
         service: ServiceName,
-        /// The credential.
-        credential: CredentialName,
+        /// The content.
+        content: ContentName,
         /// By what that is known.
         evidence: Evidence,
     },
@@ -52,12 +62,12 @@ pub enum Finding {
         /// Whether the new one has been there for longer than kubelet needs to take it.
         overdue: bool,
     },
-    /// Which certificate it uses can't be verified.
+    /// Which content it uses can't be verified.
     Unknown {
         /// The service.
         service: ServiceName,
-        /// The credential.
-        credential: CredentialName,
+        /// The content.
+        content: ContentName,
         /// Why.
         reason: String,
     },
@@ -87,22 +97,39 @@ pub enum Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::StillStale { service, credential, evidence, restarted } => write!(
+            Self::StillStale { service, content, evidence, restarted } => write!(
                 f,
-                "{service} still uses an outdated {credential} ({evidence}), although it was \
-                 restarted for it at {restarted}: it is not restarted again"
+                "{service} still uses {} ({evidence}), although it was restarted for it at \
+                 {restarted}: it is not restarted again",
+                content.outdated()
             ),
-            Self::Worse { service, credential, condition } => {
+            Self::Worse { service, content: content @ ContentName::Credential(_), condition } => {
                 write!(
                     f,
-                    "{service} uses an outdated {credential}, and the one on the disk is \
-                     {condition}: it is not refreshed"
+                    "{service} uses {}, and the one on the disk is {condition}: it is not \
+                     refreshed",
+                    content.outdated()
                 )
             }
-            Self::ByHand { service, credential, evidence } => write!(
+            Self::Worse { service, content, condition } => {
+                write!(
+                    f,
+                    "{service} uses {}, and those on the disk are {condition}: it is not refreshed",
+                    content.outdated()
+                )
+            }
+            Self::NeedsOneCertificate { service, file, count } => write!(
                 f,
-                "the static pod {service} uses an outdated {credential} ({evidence}), and the \
-                 configuration does not list it: restart it by hand, or list it as [[service]]"
+                "{service} needs exactly one certificate in {file}, which holds {count}: it signs \
+                 nothing with them and does not work after a restart, so it is not restarted; \
+                 give it a file with the one that fits its key alone (kube-controller-manager: \
+                 --cluster-signing-cert-file)"
+            ),
+            Self::ByHand { service, content, evidence } => write!(
+                f,
+                "the static pod {service} uses {} ({evidence}), and the configuration does not \
+                 list it: restart it by hand, or list it as [[service]]",
+                content.outdated()
             ),
             Self::LeftToKubelet { service, credential, overdue: false } => {
                 write!(
@@ -119,8 +146,8 @@ impl fmt::Display for Finding {
                     span(KUBELET_TAKES)
                 )
             }
-            Self::Unknown { service, credential, reason } => {
-                write!(f, "whether {service} uses the present {credential} is not known: {reason}")
+            Self::Unknown { service, content, reason } => {
+                write!(f, "whether {service} uses the present {content} is not known: {reason}")
             }
             Self::Down { service, reason } => write!(f, "{service} does not run: {reason}"),
             Self::Unseen { service, reason } => {

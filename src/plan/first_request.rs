@@ -60,7 +60,7 @@ fn first_request(
     memory: &ServiceMemory,
 ) -> Option<FirstRequest> {
     let kubeconfig = one.first_request.clone()?;
-    let appeared = memory.appeared.get(&one.credential)?;
+    let appeared = memory.appeared(&one.credential)?;
     let there = appeared.seen.since_boot.saturating_sub(appeared.at.since_boot);
     let is_made = memory.first_requests.get(&one.credential) == Some(&appeared.fingerprint);
     if is_made || there > LOOKS_EVERY || !started_before(instance, appeared) {
@@ -77,7 +77,9 @@ fn first_request(
 
 #[cfg(test)]
 mod tests {
-    use super::super::service_fixtures::{UP, appeared_at, judged, name, now, service};
+    use super::super::service_fixtures::{
+        UP, appeared_at, content, judged, name, now, on_disk, service,
+    };
     use super::super::{judge_service, service_fixtures};
     use super::*;
     use crate::model::{Presence, ServiceFacts, Takes, Urgency};
@@ -95,7 +97,9 @@ mod tests {
     /// The present certificate is there for so many seconds.
     fn memory(there: u64) -> ServiceMemory {
         let mut memory = ServiceMemory::default();
-        memory.appeared.insert(name("kubelet-client"), appeared_at("new", UP - there, Some(now())));
+        memory
+            .appeared
+            .insert(content("kubelet-client"), appeared_at("new", UP - there, Some(now())));
         memory
     }
 
@@ -105,7 +109,7 @@ mod tests {
         memory: &ServiceMemory,
     ) -> Vec<FirstRequest> {
         let credentials = [judged("kubelet-client", "new")];
-        first_requests(&[judge_service(facts, &credentials, memory, now())], steps, memory)
+        first_requests(&[judge_service(facts, on_disk(&credentials), memory, now())], steps, memory)
     }
 
     fn restart() -> RefreshStep {
@@ -113,7 +117,7 @@ mod tests {
             service: ServiceName::new("kube-apiserver").unwrap(),
             instance: String::new(),
             remedy: Remedy::Restart,
-            credentials: Vec::new(),
+            contents: Vec::new(),
             closing: Vec::new(),
             reason: String::new(),
             waits: None,

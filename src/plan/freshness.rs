@@ -1,17 +1,17 @@
-//! The evidence: whether a service uses the credential that is on the disk, and how that is
-//! verified.
+//! The evidence: whether a service uses what is on the disk, and how that is verified.
 //!
 //! What a service serves is the best evidence, then the file as it sees it, then when it started.
 //! What reloads by itself is never judged by time: an old process serves a new certificate. And a
-//! connection that is open keeps what it began with.
+//! connection that is open keeps what it began with. CA certificates show only in what a service
+//! accepts: those that it reads at its start are judged by that.
 
 use std::time::Duration;
 
-use super::steps::Judged;
+use super::on_disk::OnDisk;
 use crate::model::{
-    Appeared, CredentialName, Evidence, Freshness, Holding, Instance, Leaf, Material,
+    Appeared, ContentName, CredentialName, Evidence, Freshness, Holding, Instance,
     NotedConnections, Presence, Sees, Serves, ServiceFacts, ServiceMemory, ServiceName, Takes,
-    Timestamp,
+    Timestamp, Told,
 };
 
 /// How long before their certificate expires connections are closed. A pass is
@@ -23,8 +23,9 @@ const CLOSE_BEFORE: Duration = Duration::from_secs(36 * 3_600);
 pub struct JudgedService {
     /// What was found.
     pub facts: ServiceFacts,
-    /// Its freshness for each credential that it uses, in the order of the catalog.
-    pub freshness: Vec<(CredentialName, Freshness)>,
+    /// Its freshness for each content that it reads, in the order of the catalog: first the
+    /// credentials.
+    pub freshness: Vec<(ContentName, Freshness)>,
 }
 
 /// Judges a service. The memory includes these facts (see [`super::note_contents`] and
@@ -32,126 +33,118 @@ pub struct JudgedService {
 #[must_use]
 pub fn judge_service(
     facts: &ServiceFacts,
-    credentials: &[Judged],
+    on_disk: OnDisk<'_>,
     memory: &ServiceMemory,
     now: Timestamp,
 ) -> JudgedService {
-    let of = |name: &CredentialName| match freshness(facts, name, credentials, memory, now) {
-        Ok(freshness) => freshness,
-        Err(reason) => Freshness::Unknown(reason),
+    let of = |content: ContentName| {
+        let freshness = freshness(facts, &content, on_disk, memory, now);
+        (content, freshness.unwrap_or_else(Freshness::Unknown))
     };
-    let freshness = facts
-        .service
-        .uses
-        .iter()
-        .map(|one| (one.credential.clone(), of(&one.credential)))
-        .collect();
+    let freshness = facts.service.contents().map(of).collect();
     JudgedService { facts: facts.clone(), freshness }
 }
 
 fn freshness(
     facts: &ServiceFacts,
-    name: &CredentialName,
-    credentials: &[Judged],
+    content: &ContentName,
+    on_disk: OnDisk<'_>,
     memory: &ServiceMemory,
     now: Timestamp,
 ) -> Result<Freshness, String> {
-    let instance = match &facts.presence {
-        Presence::Running(instance) => instance,
+    let running = match &facts.presence {
+        Presence::Running(instance) => Some(instance),
         Presence::Absent | Presence::Down(_) => return Ok(Freshness::NotRunning),
         Presence::Unknown(reason) => return Err(reason.clone()),
-        Presence::OutOfSight => {
-            return out_of_sight(facts, name, on_disk(credentials, name)?, memory);
-        }
+        Presence::OutOfSight => None,
     };
-    let leaf = on_disk(credentials, name)?;
-    let holding = facts
-        .holds
-        .iter()
-        .find(|holding| holding.credential == *name)
-        .ok_or("it was not observed")?;
-    if let Some(Serves::Certificate { fingerprint, .. }) = &holding.serves {
-        return Ok(if *fingerprint == leaf.fingerprint {
-            Freshness::Fresh(Evidence::Serves)
-        } else {
-            Freshness::Stale(Evidence::Serves)
-        });
-    }
-    if holding.sees.iter().any(|(_, sees)| *sees == Sees::Another) {
-        return Ok(Freshness::Stale(Evidence::Sees));
-    }
-    let appeared = || appeared(memory, name, leaf);
-    match (holding.takes, &holding.serves) {
-        (Takes::Reloads, None) => Ok(Freshness::ByItself),
-        (Takes::Reloads, Some(Serves::NotItsOwn(reason) | Serves::Nothing(reason))) => {
-            Err(reason.clone())
-        }
-        // Decided above.
-        (Takes::Reloads, Some(Serves::Certificate { .. })) => Ok(Freshness::ByItself),
-        (Takes::Restart, _)
-            if facts.service.kind.keeps_running()
-                && was_reloaded_for(facts, name, leaf, memory) == Some(true) =>
-        {
-            Ok(Freshness::Fresh(Evidence::ReloadRequest))
-        }
-        (Takes::Restart | Takes::ByHand, _) => Ok(by_start(instance, appeared()?)),
-        (Takes::NewConnections, _) => {
-            let carry = lingering(&facts.service.name, holding, instance, appeared()?, memory);
-            Ok(by_connections(&carry.ok_or("its open connections can't be observed")?, now))
-        }
+    let fingerprint = on_disk.fingerprint(content)?;
+    let reload = reload_request(facts, content, &fingerprint, memory);
+    let Some(instance) = running else {
+        return reload.ok_or_else(|| "its last reload request is not known".to_owned());
+    };
+    let reading = Reading { facts, instance, content, fingerprint: &fingerprint, reload, memory };
+    match content {
+        ContentName::Credential(name) => reading.credential(name, now),
+        ContentName::CaCertificates(_) => reading.at_start(),
     }
 }
 
-/// It uses the certificate for which it was asked to reload last.
-fn out_of_sight(
+/// It uses the content for which it was asked to reload last. `None` where it was never asked.
+fn reload_request(
     facts: &ServiceFacts,
-    name: &CredentialName,
-    leaf: &Leaf,
+    content: &ContentName,
+    fingerprint: &str,
     memory: &ServiceMemory,
-) -> Result<Freshness, String> {
-    match was_reloaded_for(facts, name, leaf, memory) {
-        Some(true) => Ok(Freshness::Fresh(Evidence::ReloadRequest)),
-        Some(false) => Ok(Freshness::Stale(Evidence::ReloadRequest)),
-        None => Err("its last reload request is not known".to_owned()),
+) -> Option<Freshness> {
+    let is_it = |told: &&Told| told.service == facts.service.name && told.content == *content;
+    let told = memory.told.iter().find(is_it)?;
+    Some(if told.fingerprint == fingerprint {
+        Freshness::Fresh(Evidence::ReloadRequest)
+    } else {
+        Freshness::Stale(Evidence::ReloadRequest)
+    })
+}
+
+/// A service that runs, and a content that it reads.
+struct Reading<'r> {
+    facts: &'r ServiceFacts,
+    instance: &'r Instance,
+    content: &'r ContentName,
+    /// The fingerprint of what is on the disk.
+    fingerprint: &'r str,
+    /// What its last reload request tells.
+    reload: Option<Freshness>,
+    memory: &'r ServiceMemory,
+}
+
+impl Reading<'_> {
+    fn credential(&self, name: &CredentialName, now: Timestamp) -> Result<Freshness, String> {
+        let holds = &self.facts.holds;
+        let holding = holds.iter().find(|holding| holding.credential == *name);
+        let holding = holding.ok_or("it was not observed")?;
+        if let Some(Serves::Certificate { fingerprint, .. }) = &holding.serves {
+            return Ok(if fingerprint.to_string() == self.fingerprint {
+                Freshness::Fresh(Evidence::Serves)
+            } else {
+                Freshness::Stale(Evidence::Serves)
+            });
+        }
+        if holding.sees.iter().any(|(_, sees)| *sees == Sees::Another) {
+            return Ok(Freshness::Stale(Evidence::Sees));
+        }
+        match (holding.takes, &holding.serves) {
+            (Takes::Reloads, None) => Ok(Freshness::ByItself),
+            (Takes::Reloads, Some(Serves::NotItsOwn(reason) | Serves::Nothing(reason))) => {
+                Err(reason.clone())
+            }
+            // Decided above.
+            (Takes::Reloads, Some(Serves::Certificate { .. })) => Ok(Freshness::ByItself),
+            (Takes::Restart, _) => self.at_start(),
+            (Takes::ByHand, _) => Ok(by_start(self.instance, self.appeared()?)),
+            (Takes::NewConnections, _) => {
+                let (service, appeared) = (&self.facts.service.name, self.appeared()?);
+                let carry = lingering(service, holding, self.instance, appeared, self.memory);
+                Ok(by_connections(&carry.ok_or("its open connections can't be observed")?, now))
+            }
+        }
     }
-}
 
-/// Whether the last certificate for which a service was asked to reload is this one; `None` where
-/// it was never asked.
-fn was_reloaded_for(
-    facts: &ServiceFacts,
-    name: &CredentialName,
-    leaf: &Leaf,
-    memory: &ServiceMemory,
-) -> Option<bool> {
-    let told = memory
-        .told
-        .iter()
-        .find(|told| told.service == facts.service.name && told.credential == *name)?;
-    Some(told.fingerprint == leaf.fingerprint.to_string())
-}
-
-/// The certificate that a service should use.
-pub(super) fn on_disk<'j>(
-    credentials: &'j [Judged],
-    name: &CredentialName,
-) -> Result<&'j Leaf, String> {
-    let judged = Judged::find(credentials, name)
-        .ok_or_else(|| format!("{name} is not among the credentials of this node"))?;
-    match &judged.facts.material {
-        Material::Whole(leaf) => Ok(leaf),
-        _ => Err(judged.judgement.reason.clone()),
+    /// It reads the content at its start, and where it goes on running, at a request to reload.
+    fn at_start(&self) -> Result<Freshness, String> {
+        match &self.reload {
+            Some(fresh @ Freshness::Fresh(_)) if self.facts.service.kind.keeps_running() => {
+                Ok(fresh.clone())
+            }
+            _ => Ok(by_start(self.instance, self.appeared()?)),
+        }
     }
-}
 
-fn appeared<'m>(
-    memory: &'m ServiceMemory,
-    name: &CredentialName,
-    leaf: &Leaf,
-) -> Result<&'m Appeared, String> {
-    let known =
-        memory.appeared.get(name).filter(|known| known.fingerprint == leaf.fingerprint.to_string());
-    known.ok_or_else(|| format!("since when {name} has its present content is not known"))
+    fn appeared(&self) -> Result<&Appeared, String> {
+        let known = self.memory.appeared.get(self.content);
+        let known = known.filter(|known| known.fingerprint == self.fingerprint);
+        known.ok_or_else(|| format!("when {} got the present content is not known", self.content))
+    }
 }
 
 /// Content that appeared in an earlier boot is older than every process.

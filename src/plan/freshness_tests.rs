@@ -1,19 +1,22 @@
 use super::super::service_fixtures::*;
 use super::*;
-use crate::model::{Digest, RefreshStep, Replaced, ServiceKind, UnitRefresh, days};
+use crate::model::{
+    AbsolutePath, Digest, Material, RefreshStep, Replaced, ServiceKind, TrustFile, TrustFileFacts,
+    UnitRefresh, days,
+};
 use crate::plan::{note_out_of_sight, note_reloaded};
 
 const AT: u64 = 5_000;
 
 fn memory() -> ServiceMemory {
     ServiceMemory {
-        appeared: [(name("one"), appeared_at("new", AT, Some(now().plus(days(10)))))].into(),
+        appeared: [(content("one"), appeared_at("new", AT, Some(now().plus(days(10)))))].into(),
         ..ServiceMemory::default()
     }
 }
 
 fn look(facts: &ServiceFacts, memory: &ServiceMemory) -> Freshness {
-    let judged = judge_service(facts, &[judged("one", "new")], memory, now());
+    let judged = judge_service(facts, on_disk(&[judged("one", "new")]), memory, now());
     assert_eq!(judged.facts, *facts);
     assert_eq!(judged.freshness.len(), 1);
     judged.freshness[0].1.clone()
@@ -104,7 +107,8 @@ fn start_time_decides_without_better_evidence() {
 #[test]
 fn content_from_before_boot_is_older_than_every_process() {
     let mut memory = memory();
-    memory.appeared.get_mut(&name("one")).unwrap().at.boot = crate::model::BootId("earlier".into());
+    memory.appeared.get_mut(&content("one")).unwrap().at.boot =
+        crate::model::BootId("earlier".into());
     assert_eq!(
         look(&with(Takes::Restart, AT - 1, |_| {}), &memory),
         Freshness::Fresh(Evidence::Started)
@@ -114,12 +118,12 @@ fn content_from_before_boot_is_older_than_every_process() {
 #[test]
 fn start_time_is_no_evidence_without_memory_of_content() {
     let mut other = memory();
-    other.appeared.get_mut(&name("one")).unwrap().fingerprint = Digest::of(b"other").to_string();
+    other.appeared.get_mut(&content("one")).unwrap().fingerprint = Digest::of(b"other").to_string();
     for memory in [ServiceMemory::default(), other] {
         for takes in [Takes::Restart, Takes::NewConnections] {
             assert_eq!(
                 look(&with(takes, AT, |_| {}), &memory),
-                unknown("since when one has its present content is not known")
+                unknown("when one got the present content is not known")
             );
         }
     }
@@ -188,7 +192,7 @@ fn without_note_all_connections_of_older_process_count() {
     assert_eq!(open(AT - 1, &memory()), Freshness::Lingering { connections: 2, until });
     assert_eq!(open(AT, &memory()), Freshness::Fresh(Evidence::Connections));
     let mut forgotten = memory();
-    forgotten.appeared.get_mut(&name("one")).unwrap().earlier.clear();
+    forgotten.appeared.get_mut(&content("one")).unwrap().earlier.clear();
     assert_eq!(
         open(AT - 1, &forgotten),
         Freshness::Lingering { connections: 2, until: now() },
@@ -217,12 +221,12 @@ fn broken_credential_gives_unknown_freshness() {
     let mut broken = judged("one", "new");
     broken.facts.material = Material::Damaged("no certificate".into());
     broken.judgement.reason = "the reason of its judgement".into();
-    let found = judge_service(&facts, &[broken], &memory(), now());
-    assert_eq!(found.freshness, [(name("one"), unknown("the reason of its judgement"))]);
-    let found = judge_service(&facts, &[], &memory(), now());
+    let found = judge_service(&facts, on_disk(&[broken]), &memory(), now());
+    assert_eq!(found.freshness, [(content("one"), unknown("the reason of its judgement"))]);
+    let found = judge_service(&facts, on_disk(&[]), &memory(), now());
     assert_eq!(
         found.freshness,
-        [(name("one"), unknown("one is not among the credentials of this node"))]
+        [(content("one"), unknown("one is not among the credentials of this node"))]
     );
 }
 
@@ -282,7 +286,7 @@ fn new_command_service_is_refreshed_for_same_pass_renewal() {
     let mut memory = memory();
     let leaf = judged("one", "new").facts.material.leaf().unwrap().clone();
     let replaced = [Replaced {
-        credential: name("one"),
+        content: content("one"),
         fingerprint: leaf.fingerprint,
         not_after: leaf.not_after,
     }];
@@ -307,10 +311,12 @@ fn command_service_is_refreshed_once_per_change() {
         "nothing is known against it"
     );
     let newer = |memory: &ServiceMemory| {
-        judge_service(&facts, &[judged("one", "newer")], memory, now()).freshness[0].1.clone()
+        judge_service(&facts, on_disk(&[judged("one", "newer")]), memory, now()).freshness[0]
+            .1
+            .clone()
     };
     assert_eq!(newer(&memory), Freshness::Stale(Evidence::ReloadRequest));
-    memory.appeared.insert(name("one"), appeared_at("newer", AT + 1, None));
+    memory.appeared.insert(content("one"), appeared_at("newer", AT + 1, None));
     note_out_of_sight(&mut memory, std::slice::from_ref(&facts), &[]);
     assert_eq!(
         newer(&memory),
@@ -319,4 +325,56 @@ fn command_service_is_refreshed_once_per_change() {
     );
     note_reloaded(&mut memory, &step_for(&facts, "newer"));
     assert_eq!(newer(&memory), Freshness::Fresh(Evidence::ReloadRequest));
+}
+
+/// A service that started at that time and trusts a kubeconfig, whose CA certificates have been the
+/// same since [`AT`].
+fn trusting(started: u64) -> (ServiceFacts, ServiceMemory) {
+    let file = TrustFile::Kubeconfig(AbsolutePath::constant("/k.conf"));
+    let mut facts = service("api", "one", Takes::Reloads, started);
+    facts.service.trusts = vec![file.clone()];
+    let mut memory = memory();
+    let content = ContentName::CaCertificates(file.path().clone());
+    memory.appeared.insert(content, appeared_at("new", AT, None));
+    (facts, memory)
+}
+
+#[test]
+fn ca_certificates_are_fresh_by_start_of_service() {
+    let credentials = [judged("one", "new")];
+    let look = |started: u64, found: &[TrustFileFacts]| {
+        let (facts, memory) = trusting(started);
+        let on_disk = OnDisk { credentials: &credentials, trust_files: found };
+        judge_service(&facts, on_disk, &memory, now()).freshness[1].1.clone()
+    };
+    let found = |content: &str| [ca_certificates("/k.conf", content, 2)];
+    assert_eq!(look(AT + 1, &found("new")), Freshness::Fresh(Evidence::Started));
+    assert_eq!(look(AT - 1, &found("new")), Freshness::Stale(Evidence::Started));
+    let reason = "when CA certificates of /k.conf got the present content is not known";
+    assert_eq!(look(AT - 1, &found("newer")), unknown(reason));
+    assert_eq!(look(AT - 1, &[]), unknown("/k.conf was not read"));
+    let mut broken = found("new");
+    broken[0].certificates = Err("/k.conf: no CA certificate".to_owned());
+    assert_eq!(look(AT - 1, &broken), unknown("/k.conf: no CA certificate"));
+}
+
+#[test]
+fn signalled_service_has_ca_certificates_of_its_last_reload() {
+    let (mut facts, mut memory) = trusting(AT - 1);
+    facts.service.kind =
+        ServiceKind::Unit { unit: "a.service".into(), refresh: UnitRefresh::Reload };
+    let found = [ca_certificates("/k.conf", "new", 1)];
+    let credentials = [judged("one", "new")];
+    let look = |memory: &ServiceMemory| {
+        let on_disk = OnDisk { credentials: &credentials, trust_files: &found };
+        judge_service(&facts, on_disk, memory, now()).freshness[1].1.clone()
+    };
+    assert_eq!(look(&memory), Freshness::Stale(Evidence::Started));
+    let content = ContentName::CaCertificates(AbsolutePath::constant("/k.conf"));
+    let step = RefreshStep {
+        contents: vec![(content, fingerprint("new").to_string())],
+        ..restart_of("api", "api", "one", "")
+    };
+    note_reloaded(&mut memory, &step);
+    assert_eq!(look(&memory), Freshness::Fresh(Evidence::ReloadRequest));
 }

@@ -1,4 +1,4 @@
-//! The memory of services: since when each credential is what it is, which connections were open at
+//! The memory of services: since when each content is what it is, which connections were open at
 //! that moment, and what was restarted for it.
 //!
 //! A change is one of the fingerprint: a file that was touched, or restored to what it was, has not
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::freshness::started_before;
 use crate::model::{
-    Appeared, CredentialFacts, CredentialName, Earlier, Holding, Instance, Material,
+    Appeared, ContentName, CredentialFacts, Digest, Earlier, Holding, Instance, Material,
     NotedConnections, Presence, RefreshStep, Replaced, Restarted, ServiceFacts, ServiceMemory,
     ServiceName, Takes, Timestamp, Told, Uptime,
 };
@@ -25,17 +25,37 @@ const MAX_NOTES: usize = 16;
 /// A note of more connections is not made: then all of them count.
 const MAX_COOKIES: usize = 4_096;
 
-/// A credential as it was found.
-#[derive(Clone, Copy, Debug)]
-pub struct Content<'f> {
-    /// What its files hold.
-    pub facts: &'f CredentialFacts,
+/// A content as it was found.
+#[derive(Clone, Debug)]
+pub struct Content {
+    /// Its name.
+    pub name: ContentName,
+    /// SHA-256 of its certificate or certificates, and the last valid second, of several the
+    /// latest. `None` where it can't be read, or is half written: then it has not changed yet.
+    pub found: Option<(Digest, Timestamp)>,
     /// How long ago its files were last changed (`st_ctime`, of several the latest), by the wall
     /// clock as it is now. `None` where that is in the future, or not known.
     pub changed_ago: Option<Duration>,
     /// How long ago they were last written (`st_mtime`), which any owner can set at will: used only
-    /// where nothing else is known, since a change of owner or mode changes the other one too.
+    /// where nothing else is known, since a change of owner or mode changes the other one too. Of
+    /// CA certificates, it is how long ago the newest of them was made.
     pub written_ago: Option<Duration>,
+}
+
+impl Content {
+    /// That of a credential.
+    #[must_use]
+    pub fn of_credential(
+        facts: &CredentialFacts,
+        changed_ago: Option<Duration>,
+        written_ago: Option<Duration>,
+    ) -> Self {
+        let found = match &facts.material {
+            Material::Whole(leaf) => Some((leaf.fingerprint, leaf.not_after)),
+            _ => None,
+        };
+        Self { name: facts.credential.name.clone().into(), found, changed_ago, written_ago }
+    }
 }
 
 /// One moment by both clocks.
@@ -47,32 +67,28 @@ pub struct Moment {
     pub at: Timestamp,
 }
 
-/// Notes all credentials of the catalog. The moment is one before they were read.
-pub fn note_contents(memory: &mut ServiceMemory, contents: &[Content<'_>], now: &Moment) {
+/// Notes all contents that services read. The moment is one before they were read.
+pub fn note_contents(memory: &mut ServiceMemory, contents: &[Content], now: &Moment) {
     let mut known = std::mem::take(&mut memory.appeared);
     for content in contents {
-        let name = &content.facts.credential.name;
-        if let Some(next) = next(known.remove(name), content, now) {
-            memory.appeared.insert(name.clone(), next);
+        if let Some(next) = next(known.remove(&content.name), content, now) {
+            memory.appeared.insert(content.name.clone(), next);
         }
     }
     let in_place = |one: &Restarted| {
-        memory
-            .appeared
-            .get(&one.credential)
-            .is_some_and(|known| known.fingerprint == one.fingerprint)
+        memory.appeared.get(&one.content).is_some_and(|known| known.fingerprint == one.fingerprint)
     };
     memory.restarted.retain(in_place);
-    memory.connections.retain(|note| {
-        note.boot == now.uptime.boot && memory.appeared.contains_key(&note.credential)
-    });
+    let mut connections = std::mem::take(&mut memory.connections);
+    connections
+        .retain(|note| note.boot == now.uptime.boot && memory.appeared(&note.credential).is_some());
+    memory.connections = connections;
 }
 
-fn next(known: Option<Appeared>, content: &Content<'_>, now: &Moment) -> Option<Appeared> {
+fn next(known: Option<Appeared>, content: &Content, now: &Moment) -> Option<Appeared> {
     let known = known.map(|known| in_this_boot(known, &now.uptime));
-    // A credential that can't be read, or is half written, has not changed yet.
-    let Material::Whole(leaf) = &content.facts.material else { return known };
-    let (fingerprint, not_after) = (leaf.fingerprint.to_string(), leaf.not_after);
+    let Some((fingerprint, not_after)) = content.found else { return known };
+    let fingerprint = fingerprint.to_string();
     let (seen, seen_at) = (now.uptime.clone(), now.at);
     Some(match known {
         Some(known) if known.fingerprint == fingerprint => Appeared { seen, seen_at, ..known },
@@ -146,10 +162,10 @@ fn keep_last<T>(all: &mut Vec<T>, most: usize) {
     all.drain(..all.len().saturating_sub(most));
 }
 
-/// Notes a credential that kubecertd replaced. The moment is one after its files were replaced.
+/// Notes a content that kubecertd replaced. The moment is one after its files were replaced.
 pub fn note_replaced(memory: &mut ServiceMemory, replaced: &Replaced, now: &Moment) {
-    let Replaced { credential, fingerprint, not_after } = replaced;
-    let known = memory.appeared.remove(credential).map(|known| in_this_boot(known, &now.uptime));
+    let Replaced { content, fingerprint, not_after } = replaced;
+    let known = memory.appeared.remove(content).map(|known| in_this_boot(known, &now.uptime));
     let earlier = known.map_or_else(Vec::new, |known| earlier(known, &now.uptime));
     let (at, seen, seen_at) = (now.uptime.clone(), now.uptime.clone(), now.at);
     let appeared = Appeared {
@@ -161,7 +177,7 @@ pub fn note_replaced(memory: &mut ServiceMemory, replaced: &Replaced, now: &Mome
         seen_at,
         earlier,
     };
-    memory.appeared.insert(credential.clone(), appeared);
+    memory.appeared.insert(content.clone(), appeared);
 }
 
 /// Notes the connections that were open when a new content was first seen, once for each content.
@@ -185,7 +201,7 @@ fn note(
     instance: &Instance,
 ) -> Option<NotedConnections> {
     let credential = &holding.credential;
-    let appeared = memory.appeared.get(credential)?;
+    let appeared = memory.appeared(credential)?;
     let same = |note: &NotedConnections| {
         note.service == *service
             && note.credential == *credential
@@ -210,19 +226,19 @@ fn note(
 pub fn note_restarted(memory: &mut ServiceMemory, step: &RefreshStep, at: Timestamp) {
     let service = &step.service;
     memory.stopped.insert(service.clone(), step.instance.clone());
-    for (credential, fingerprint) in &step.credentials {
-        memory.restarted.retain(|one| one.service != *service || one.credential != *credential);
-        let (service, credential, fingerprint) =
-            (service.clone(), credential.clone(), fingerprint.clone());
-        memory.restarted.push(Restarted { service, credential, fingerprint, at });
+    for (content, fingerprint) in &step.contents {
+        memory.restarted.retain(|one| one.service != *service || one.content != *content);
+        let (service, content, fingerprint) =
+            (service.clone(), content.clone(), fingerprint.clone());
+        memory.restarted.push(Restarted { service, content, fingerprint, at });
     }
     keep_last(&mut memory.restarted, MAX_RESTARTED);
 }
 
-/// Notes the certificates for which a running service accepted a request to reload.
+/// Notes the contents for which a running service accepted a request to reload.
 pub fn note_reloaded(memory: &mut ServiceMemory, step: &RefreshStep) {
-    for (credential, fingerprint) in &step.credentials {
-        set_reloaded(memory, &step.service, credential, fingerprint.clone());
+    for (content, fingerprint) in &step.contents {
+        set_reloaded(memory, &step.service, content, fingerprint.clone());
     }
 }
 
@@ -234,19 +250,19 @@ pub fn note_out_of_sight(
     replaced: &[Replaced],
 ) {
     for facts in services.iter().filter(|facts| facts.presence == Presence::OutOfSight) {
-        for one in &facts.service.uses {
-            let known = memory.told.iter().any(|told| {
-                told.service == facts.service.name && told.credential == one.credential
-            });
-            if let Some(appeared) = memory.appeared.get(&one.credential).filter(|_| !known) {
-                let just_now =
-                    replaced.iter().any(|replaced| replaced.credential == one.credential);
+        for content in facts.service.contents() {
+            let known = memory
+                .told
+                .iter()
+                .any(|told| told.service == facts.service.name && told.content == content);
+            if let Some(appeared) = memory.appeared.get(&content).filter(|_| !known) {
+                let just_now = replaced.iter().any(|replaced| replaced.content == content);
                 let fingerprint = if just_now {
                     EARLIER_FINGERPRINT.to_owned()
                 } else {
                     appeared.fingerprint.clone()
                 };
-                set_reloaded(memory, &facts.service.name, &one.credential, fingerprint);
+                set_reloaded(memory, &facts.service.name, &content, fingerprint);
             }
         }
     }
@@ -258,15 +274,11 @@ const EARLIER_FINGERPRINT: &str = "an earlier one";
 fn set_reloaded(
     memory: &mut ServiceMemory,
     service: &ServiceName,
-    credential: &CredentialName,
+    content: &ContentName,
     fingerprint: String,
 ) {
-    memory.told.retain(|told| told.service != *service || told.credential != *credential);
-    memory.told.push(Told {
-        service: service.clone(),
-        credential: credential.clone(),
-        fingerprint,
-    });
+    memory.told.retain(|told| told.service != *service || told.content != *content);
+    memory.told.push(Told { service: service.clone(), content: content.clone(), fingerprint });
     keep_last(&mut memory.told, MAX_RESTARTED);
 }
 
@@ -274,10 +286,10 @@ fn set_reloaded(
 pub fn forget_restarted(memory: &mut ServiceMemory, step: &RefreshStep) {
     memory.stopped.remove(&step.service);
     let is_meant = |one: &Restarted| {
-        let named = |(credential, fingerprint): &(CredentialName, String)| {
-            *credential == one.credential && *fingerprint == one.fingerprint
+        let named = |(content, fingerprint): &(ContentName, String)| {
+            *content == one.content && *fingerprint == one.fingerprint
         };
-        one.service == step.service && step.credentials.iter().any(named)
+        one.service == step.service && step.contents.iter().any(named)
     };
     memory.restarted.retain(|one| !is_meant(one));
 }

@@ -1,6 +1,6 @@
 use super::super::service_fixtures::*;
 use super::*;
-use crate::model::{BootId, days};
+use crate::model::{AbsolutePath, BootId, Material, days};
 use crate::plan::Judged;
 
 fn seconds(seconds: u64) -> Option<Duration> {
@@ -14,8 +14,8 @@ fn look(
     changed_ago: Option<Duration>,
     now: &Moment,
 ) -> Appeared {
-    note_contents(memory, &[Content { facts: &judged.facts, changed_ago, written_ago: None }], now);
-    memory.appeared[&name("one")].clone()
+    note_contents(memory, &[Content::of_credential(&judged.facts, changed_ago, None)], now);
+    memory.appeared[&content("one")].clone()
 }
 
 /// A memory that saw "old" an hour ago, where it had been for long.
@@ -42,7 +42,7 @@ fn first_seen_content_appeared_at_file_time() {
 #[test]
 fn touched_file_keeps_its_appearance() {
     let mut memory = known();
-    let before = memory.appeared[&name("one")].clone();
+    let before = memory.appeared[&content("one")].clone();
     let after = look(&mut memory, &judged("one", "old"), seconds(5), &moment());
     assert_eq!(after, Appeared { seen: up(UP), seen_at: now(), ..before });
 }
@@ -125,7 +125,7 @@ fn change_around_a_reboot_gets_its_time() {
 #[test]
 fn half_written_credential_is_no_change() {
     let mut memory = known();
-    let before = memory.appeared[&name("one")].clone();
+    let before = memory.appeared[&content("one")].clone();
     let mut half = judged("one", "new");
     let Material::Whole(leaf) = half.facts.material else { panic!() };
     half.facts.material = Material::Mismatched(leaf, "the key does not fit".into());
@@ -140,12 +140,12 @@ fn half_written_credential_is_no_change() {
 fn own_renewal_is_noted_exactly_and_stays_ours() {
     let mut memory = known();
     let replaced = Replaced {
-        credential: name("one"),
+        content: content("one"),
         fingerprint: fingerprint("new"),
         not_after: now().plus(days(365)),
     };
     note_replaced(&mut memory, &replaced, &moment());
-    let noted = memory.appeared[&name("one")].clone();
+    let noted = memory.appeared[&content("one")].clone();
     assert!(noted.ours);
     assert_eq!((noted.at, noted.earlier.len()), (up(UP), 1));
     let seen = look(&mut memory, &judged("one", "new"), seconds(1_000), &moved(100));
@@ -160,7 +160,7 @@ fn memory_of_earlier_contents_is_bounded() {
     for number in 0..20 {
         look(&mut memory, &judged("one", &number.to_string()), seconds(1), &moved(number * 100));
     }
-    let earlier = &memory.appeared[&name("one")].earlier;
+    let earlier = &memory.appeared[&content("one")].earlier;
     assert_eq!(earlier.len(), MAX_EARLIER);
     assert_eq!(earlier.last().unwrap().fingerprint, fingerprint("18").to_string());
 }
@@ -169,7 +169,7 @@ fn memory_of_earlier_contents_is_bounded() {
 fn process_may_hold_only_contents_since_its_start() {
     let mut memory = known();
     look(&mut memory, &judged("one", "new"), seconds(60), &moment());
-    let known = &memory.appeared[&name("one")];
+    let known = &memory.appeared[&content("one")];
     assert_eq!(known.held_until(&up(UP - 61)), Some(now().plus(days(365))));
     assert_eq!(known.held_until(&up(UP - 60)), None);
 }
@@ -186,7 +186,7 @@ fn restart_is_remembered_while_certificate_is_in_place() {
     note_restarted(&mut memory, &restart("new"), now());
     let kept = [Restarted {
         service: restart("new").service,
-        credential: name("one"),
+        content: content("one"),
         fingerprint: fingerprint("new").to_string(),
         at: now(),
     }];
@@ -261,4 +261,21 @@ fn restart_not_made_does_not_count() {
     assert_eq!(memory.restarted, noted.restarted, "that one was made");
     forget_restarted(&mut memory, &step("one"));
     assert_eq!(memory, before);
+}
+
+/// A kubeconfig is written for many reasons: CA certificates that are seen for the first time are
+/// as old as the newest of them.
+#[test]
+fn ca_certificates_seen_first_are_as_old_as_the_newest() {
+    let name = ContentName::CaCertificates(AbsolutePath::constant("/k.conf"));
+    let look = |made: u64| {
+        let found = Some((fingerprint("new"), now()));
+        let (changed_ago, written_ago) = (seconds(10), seconds(made));
+        let content = Content { name: name.clone(), found, changed_ago, written_ago };
+        let mut memory = ServiceMemory::default();
+        note_contents(&mut memory, &[content], &moment());
+        memory.appeared[&name].at.clone()
+    };
+    assert_eq!(look(1_000), up(UP - 1_000));
+    assert_eq!(look(5), up(UP - 10));
 }

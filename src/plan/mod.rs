@@ -18,6 +18,7 @@ mod names;
 mod neighbours;
 mod node_differences;
 mod node_report;
+mod on_disk;
 mod planner;
 mod refresh;
 mod restart_lease;
@@ -58,6 +59,7 @@ pub use node_report::{
     CredentialCounts, NodeState, REPORT_INTERVAL, count_alarms, count_credentials, is_to_send,
     node_state,
 };
+pub use on_disk::OnDisk;
 pub use planner::{plan, terms};
 pub use refresh::{Refresh, Situation, Trigger, plan_refresh};
 pub use restart_lease::{LEASE_DURATION, NEEDED_BEFORE_STOP};

@@ -1,22 +1,23 @@
 //! The plan for services: which step makes each one use the credentials on the disk, when, and what
 //! is only reported.
 //!
-//! One step a service, in the order of the catalog, for all of its credentials together, so that it
-//! restarts once. A restart is made once for a certificate and never again: a service that is stale
-//! nevertheless is a finding. And it is made only where the credential on the disk is valid: a
-//! service that holds a better one is left alone.
+//! One step a service, in the order of the catalog, for all that it reads together, so that it
+//! restarts once. A restart is made once for a content and never again: a service that is stale
+//! nevertheless is a finding. And it is made only where what is on the disk is valid: a service
+//! that holds something better is left alone.
 
 use std::time::Duration;
 
 use super::finding::{Finding, KUBELET_TAKES};
-use super::freshness::{JudgedService, lingering, on_disk, started_before};
+use super::freshness::{JudgedService, lingering, started_before};
 use super::judge::kubelet_repaired_here;
+use super::on_disk::OnDisk;
 use super::steps::{Judged, Request};
 use super::words::{remaining, span};
 use crate::model::{
-    ClockTrust, Condition, Constraints, CredentialName, Evidence, Freshness, Health, Holding,
-    Instance, Policy, Presence, RefreshStep, Remedy, Renewal, Restarted, ServiceFacts,
-    ServiceMemory, ServiceName, Takes, Timestamp, Urgency, days,
+    ClockTrust, Condition, Constraints, ContentName, CredentialName, Evidence, Freshness, Health,
+    Holding, Instance, Policy, Presence, RefreshStep, Remedy, Renewal, Restarted, Serves,
+    ServiceFacts, ServiceMemory, ServiceName, Takes, Timestamp, Urgency, days,
 };
 
 /// The lifetime of a certificate that a service makes for itself in memory when it starts.
@@ -43,9 +44,9 @@ pub enum Trigger {
 /// What a plan depends on besides the services.
 #[derive(Clone, Copy, Debug)]
 pub struct Situation<'s> {
-    /// The credentials, judged.
-    pub credentials: &'s [Judged],
-    /// What is remembered, these services and credentials included.
+    /// What the files hold.
+    pub on_disk: OnDisk<'s>,
+    /// What is remembered, these services and contents included.
     pub memory: &'s ServiceMemory,
     /// Why there is a pass.
     pub trigger: Trigger,
@@ -94,6 +95,10 @@ pub fn plan_refresh(services: &[JudgedService], situation: &Situation<'_>) -> Re
                 if !restarts {
                     wants.extend(planner.too_old(&mut refresh.findings));
                 }
+                if let Some(finding) = planner.needs_one_certificate() {
+                    wants.retain(|want| want.remedy != Remedy::Restart);
+                    refresh.findings.push(finding);
+                }
                 refresh.steps.extend(planner.step(wants));
             }
         }
@@ -120,9 +125,10 @@ fn is_for_unhealthy_kubelet(
         .find(|facts| facts.service.name == step.service);
     let unhealthy = facts.is_some_and(|facts| matches!(facts.health, Health::Unhealthy(_)));
     let is_kubelets = |judged: &&Judged| {
-        step.credentials.iter().any(|(name, _)| judged.facts.credential.name == *name)
+        step.contents.iter().any(|(name, _)| *name == judged.facts.credential.name)
     };
     let kubelets = situation
+        .on_disk
         .credentials
         .iter()
         .filter(is_kubelets)
@@ -132,8 +138,8 @@ fn is_for_unhealthy_kubelet(
 
 /// One reason to refresh a service.
 struct Want {
-    /// For this credential, with the fingerprint on the disk; `None` for the service's age.
-    credential: Option<(CredentialName, String)>,
+    /// For this content, with the fingerprint on the disk; `None` for the service's age.
+    content: Option<(ContentName, String)>,
     remedy: Remedy,
     closing: Vec<u64>,
     why: String,
@@ -153,14 +159,14 @@ struct Planner<'s> {
 impl Planner<'_> {
     fn wants(
         &self,
-        freshness: &[(CredentialName, Freshness)],
+        freshness: &[(ContentName, Freshness)],
         findings: &mut Vec<Finding>,
     ) -> Vec<Want> {
-        let want = |(credential, freshness): &(CredentialName, Freshness)| {
+        let want = |(content, freshness): &(ContentName, Freshness)| {
             match freshness {
                 Freshness::Fresh(_) | Freshness::ByItself | Freshness::NotRunning => None,
                 Freshness::Unknown(reason) => {
-                    findings.extend(self.unknown(credential, reason));
+                    findings.extend(self.unknown(content, reason));
                     None
                 }
                 // By a clock that is not trusted nothing expires.
@@ -169,13 +175,13 @@ impl Planner<'_> {
                 {
                     None
                 }
-                Freshness::Lingering { .. } => self.close(credential),
-                Freshness::Stale(evidence) => match self.in_the_way(credential, *evidence) {
+                Freshness::Lingering { .. } => self.close(content.credential()?),
+                Freshness::Stale(evidence) => match self.in_the_way(content, *evidence) {
                     Some(finding) => {
                         findings.push(finding);
                         None
                     }
-                    None => self.refresh(credential, *evidence),
+                    None => self.refresh(content, *evidence),
                 },
             }
         };
@@ -183,62 +189,90 @@ impl Planner<'_> {
     }
 
     /// A fault of the credential itself is reported where that one is judged.
-    fn unknown(&self, credential: &CredentialName, reason: &str) -> Option<Finding> {
-        on_disk(self.situation.credentials, credential).ok()?;
+    fn unknown(&self, content: &ContentName, reason: &str) -> Option<Finding> {
+        self.fingerprint(content)?;
         Some(Finding::Unknown {
             service: self.name(),
-            credential: credential.clone(),
+            content: content.clone(),
             reason: reason.to_owned(),
         })
     }
 
     /// Why a service that is stale is left alone.
-    fn in_the_way(&self, credential: &CredentialName, evidence: Evidence) -> Option<Finding> {
-        let judged = self.judged(credential)?;
-        let (service, credential) = (self.name(), credential.clone());
-        let condition = judged.judgement.condition;
-        let takes = self.holding(&credential).map(|holding| holding.takes);
+    fn in_the_way(&self, content: &ContentName, evidence: Evidence) -> Option<Finding> {
+        let service = self.name();
+        let takes = content.credential().and_then(|name| Some(self.holding(name)?.takes));
         if takes == Some(Takes::ByHand) {
-            Some(Finding::ByHand { service, credential, evidence })
-        } else if let Some(done) = self.restarted(judged) {
-            Some(Finding::StillStale { service, credential, evidence, restarted: done.at })
-        } else if matches!(judged.facts.credential.renewal, Renewal::Kubelet | Renewal::Operator(_))
-        {
-            let known = self.situation.memory.appeared.get(&credential);
+            return Some(Finding::ByHand { service, content: content.clone(), evidence });
+        }
+        if let Some(done) = self.restarted(content) {
+            let (content, restarted) = (content.clone(), done.at);
+            return Some(Finding::StillStale { service, content, evidence, restarted });
+        }
+        match content {
+            ContentName::Credential(name) => self.left_to_others(name, evidence),
+            ContentName::CaCertificates(file) => {
+                let found = self.situation.on_disk.ca_certificates(file).ok()?;
+                let is_expired = self.is_clock_trusted() && found.not_after < self.situation.now;
+                let (content, condition) = (content.clone(), Condition::Expired);
+                is_expired.then_some(Finding::Worse { service, content, condition })
+            }
+        }
+    }
+
+    /// Why it would not work after a restart.
+    fn needs_one_certificate(&self) -> Option<Finding> {
+        let file = self.facts.service.one_certificate.as_ref()?;
+        let count = self.situation.on_disk.ca_certificates(file).ok()?.count;
+        let (service, file) = (self.name(), file.clone());
+        (count > 1).then_some(Finding::NeedsOneCertificate { service, file, count })
+    }
+
+    /// A credential that kubelet or an operator renews, or that can't be used.
+    fn left_to_others(&self, credential: &CredentialName, evidence: Evidence) -> Option<Finding> {
+        let judged = self.judged(credential)?;
+        let (service, condition) = (self.name(), judged.judgement.condition);
+        if matches!(judged.facts.credential.renewal, Renewal::Kubelet | Renewal::Operator(_)) {
+            let known = self.situation.memory.appeared(credential);
             let there =
                 known.map(|known| known.seen.since_boot.saturating_sub(known.at.since_boot));
             let overdue = evidence == Evidence::Serves && there > Some(KUBELET_TAKES);
+            let credential = credential.clone();
             Some(Finding::LeftToKubelet { service, credential, overdue })
         } else if matches!(condition, Condition::Expired | Condition::NotYetValid) {
-            Some(Finding::Worse { service, credential, condition })
+            let content = credential.clone().into();
+            Some(Finding::Worse { service, content, condition })
         } else {
             None
         }
     }
 
-    fn refresh(&self, credential: &CredentialName, evidence: Evidence) -> Option<Want> {
-        let fingerprint = self.fingerprint(credential)?;
-        let holding = self.holding(credential)?;
-        let appeared = self.situation.memory.appeared.get(credential);
-        let end = appeared.and_then(|known| match &holding.serves {
-            Some(crate::model::Serves::Certificate { fingerprint, .. }) => {
-                known.end_of(&fingerprint.to_string())
-            }
+    fn refresh(&self, content: &ContentName, evidence: Evidence) -> Option<Want> {
+        let fingerprint = self.fingerprint(content)?;
+        let holding = match content {
+            ContentName::Credential(name) => Some(self.holding(name)?),
+            ContentName::CaCertificates(_) => None,
+        };
+        let appeared = self.situation.memory.appeared.get(content);
+        let end = appeared.and_then(|known| match holding.and_then(|one| one.serves.as_ref()) {
+            Some(Serves::Certificate { fingerprint, .. }) => known.end_of(&fingerprint.to_string()),
             _ => self.instance.and_then(|instance| known.held_until(&instance.started)),
         });
+        let reloads = holding.is_some_and(|holding| holding.takes == Takes::Reloads);
         Some(Want {
-            remedy: if holding.takes == Takes::Reloads { Remedy::Await } else { Remedy::Restart },
+            remedy: if reloads { Remedy::Await } else { Remedy::Restart },
             closing: Vec::new(),
-            why: format!("uses an outdated {credential} ({evidence})"),
+            why: format!("uses {} ({evidence})", content.outdated()),
             urgency: self.urgency(end),
-            timely: self.timely(credential),
-            credential: Some((credential.clone(), fingerprint)),
+            timely: self.timely(content),
+            content: Some((content.clone(), fingerprint)),
         })
     }
 
     fn close(&self, credential: &CredentialName) -> Option<Want> {
-        let fingerprint = self.fingerprint(credential)?;
-        let appeared = self.situation.memory.appeared.get(credential)?;
+        let content = ContentName::from(credential.clone());
+        let fingerprint = self.fingerprint(&content)?;
+        let appeared = self.situation.memory.appeared(credential)?;
         let lingering = lingering(
             &self.facts.service.name,
             self.holding(credential)?,
@@ -257,8 +291,8 @@ impl Planner<'_> {
             ),
             closing: lingering.cookies,
             urgency: self.urgency(lingering.end),
-            timely: self.timely(credential),
-            credential: Some((credential.clone(), fingerprint)),
+            timely: self.timely(&content),
+            content: Some((content, fingerprint)),
         })
     }
 
@@ -268,8 +302,9 @@ impl Planner<'_> {
         self.facts.service.uses.iter().find_map(|one| {
             let judged = self.judged(&one.credential)?;
             kubelet_repaired_here(&judged.facts)?;
-            let fingerprint = self.fingerprint(&one.credential)?;
-            let known = self.situation.memory.appeared.get(&one.credential)?;
+            let content = ContentName::from(one.credential.clone());
+            let fingerprint = self.fingerprint(&content)?;
+            let known = self.situation.memory.appeared(&one.credential)?;
             let just_now =
                 known.seen.since_boot.saturating_sub(known.at.since_boot) <= KUBELET_RESTART_WINDOW;
             let not_seen = self.instance.is_none_or(|instance| started_before(instance, known));
@@ -277,14 +312,14 @@ impl Planner<'_> {
                 && known.fingerprint == fingerprint
                 && just_now
                 && not_seen
-                && self.restarted(judged).is_none();
+                && self.restarted(&content).is_none();
             wanted.then(|| Want {
                 remedy: if self.instance.is_some() { Remedy::Restart } else { Remedy::Start },
                 closing: Vec::new(),
                 why: format!("began before its {} was issued here", one.credential),
                 urgency: Urgency::Expired,
                 timely: true,
-                credential: Some((one.credential.clone(), fingerprint)),
+                content: Some((content, fingerprint)),
             })
         })
     }
@@ -306,7 +341,7 @@ impl Planner<'_> {
             return None;
         }
         (self.situation.trigger == Trigger::Scheduled).then(|| Want {
-            credential: None,
+            content: None,
             remedy: Remedy::Restart,
             closing: Vec::new(),
             why: format!(
@@ -340,7 +375,7 @@ impl Planner<'_> {
             service: self.name(),
             instance: self.instance.map_or_else(String::new, |instance| instance.id.clone()),
             remedy,
-            credentials: wants.iter().filter_map(|want| want.credential.clone()).collect(),
+            contents: wants.iter().filter_map(|want| want.content.clone()).collect(),
             closing: wants
                 .iter()
                 .filter(|_| closes)
@@ -374,7 +409,7 @@ impl Planner<'_> {
         };
         let holds: Vec<String> = holds.iter().map(ToString::to_string).collect();
         let time = (!timely).then(|| {
-            "another program renewed it: it is refreshed at the next scheduled time".to_owned()
+            "another program replaced it: it is refreshed at the next scheduled time".to_owned()
         });
         join(holds.iter().chain(&time))
     }
@@ -382,32 +417,30 @@ impl Planner<'_> {
     /// Where connections can't be closed, the service is restarted, and for a certificate only
     /// once.
     fn restarted_for(&self, wants: &[Want]) -> Option<String> {
-        let credentials = wants.iter().filter_map(|want| want.credential.as_ref());
-        let done = credentials
-            .filter_map(|(credential, _)| self.restarted(self.judged(credential)?))
-            .next()?;
+        let contents = wants.iter().filter_map(|want| want.content.as_ref());
+        let done = contents.filter_map(|(content, _)| self.restarted(content)).next()?;
         Some(format!("it was restarted for it already, at {}", done.at))
     }
 
-    fn restarted(&self, judged: &Judged) -> Option<&Restarted> {
-        let fingerprint = judged.facts.material.leaf()?.fingerprint.to_string();
-        let credential = &judged.facts.credential.name;
+    fn restarted(&self, content: &ContentName) -> Option<&Restarted> {
+        let fingerprint = self.fingerprint(content)?;
         let same = |done: &&Restarted| {
             done.service == self.facts.service.name
-                && done.credential == *credential
+                && done.content == *content
                 && done.fingerprint == fingerprint
         };
         self.situation.memory.restarted.iter().find(same)
     }
 
-    /// What was renewed here is used at once; what others renewed at the scheduled time, or on
-    /// request.
-    fn timely(&self, credential: &CredentialName) -> bool {
+    /// What was put in place here is used at once; what others put there at the scheduled time, or
+    /// on request.
+    fn timely(&self, content: &ContentName) -> bool {
         let only = &self.situation.request.only;
-        let ours = self.situation.memory.appeared.get(credential).is_some_and(|known| known.ours);
+        let ours = self.situation.memory.appeared.get(content).is_some_and(|known| known.ours);
+        let is_asked_for = || content.credential().is_some_and(|name| only.contains(name));
         match self.situation.trigger {
             Trigger::Scheduled => true,
-            Trigger::Asked => ours || only.is_empty() || only.contains(credential),
+            Trigger::Asked => ours || only.is_empty() || is_asked_for(),
             Trigger::Other => ours,
         }
     }
@@ -434,11 +467,11 @@ impl Planner<'_> {
     }
 
     fn judged(&self, credential: &CredentialName) -> Option<&Judged> {
-        Judged::find(self.situation.credentials, credential)
+        Judged::find(self.situation.on_disk.credentials, credential)
     }
 
-    fn fingerprint(&self, credential: &CredentialName) -> Option<String> {
-        Some(on_disk(self.situation.credentials, credential).ok()?.fingerprint.to_string())
+    fn fingerprint(&self, content: &ContentName) -> Option<String> {
+        self.situation.on_disk.fingerprint(content).ok()
     }
 
     fn holding(&self, credential: &CredentialName) -> Option<&Holding> {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::super::service_fixtures::*;
 use super::*;
-use crate::model::{DeferralReason, Sees, Serves, ServiceKind};
+use crate::model::{AbsolutePath, DeferralReason, Sees, ServiceKind, TrustFile, TrustFileFacts};
 use crate::plan::note_out_of_sight;
 use crate::plan::{judge_service, note_restarted};
 
@@ -15,6 +15,7 @@ const AT: u64 = 5_000;
 struct Node {
     services: Vec<ServiceFacts>,
     credentials: Vec<Judged>,
+    trust_files: Vec<TrustFileFacts>,
     memory: ServiceMemory,
     trigger: Trigger,
     request: Request,
@@ -31,11 +32,12 @@ impl Node {
             .flat_map(|facts| &facts.service.uses)
             .map(|one| one.credential.clone())
             .collect();
-        let appeared = names
-            .iter()
-            .map(|name| (name.clone(), appeared_at("new", AT, Some(now().plus(days(10))))))
+        let contents = services.iter().flat_map(|facts| facts.service.contents());
+        let appeared = contents
+            .map(|content| (content, appeared_at("new", AT, Some(now().plus(days(10))))))
             .collect();
         Self {
+            trust_files: services.iter().flat_map(|facts| trust_files(&facts.service)).collect(),
             credentials: names.iter().map(|name| judged(name.as_str(), "new")).collect(),
             memory: ServiceMemory { appeared, ..ServiceMemory::default() },
             services,
@@ -51,8 +53,13 @@ impl Node {
         }
     }
 
+    fn on_disk(&self) -> OnDisk<'_> {
+        OnDisk { credentials: &self.credentials, trust_files: &self.trust_files }
+    }
+
     fn plan(&self) -> Refresh {
-        let judge = |facts| judge_service(facts, &self.credentials, &self.memory, self.now);
+        let on_disk = self.on_disk();
+        let judge = |facts| judge_service(facts, on_disk, &self.memory, self.now);
         let judged: Vec<_> = self.services.iter().map(judge).collect();
         let policy = Policy {
             renew_before: days(15),
@@ -62,7 +69,7 @@ impl Node {
             key: crate::model::KeyChoice::Keep,
         };
         let situation = Situation {
-            credentials: &self.credentials,
+            on_disk,
             memory: &self.memory,
             trigger: self.trigger,
             request: &self.request,
@@ -119,7 +126,7 @@ impl Node {
             (ServiceName::new(service).unwrap(), fingerprint("new").to_string());
         self.memory.restarted.push(Restarted {
             service,
-            credential: name(credential),
+            content: content(credential),
             fingerprint,
             at: now().minus(DAY),
         });
@@ -159,7 +166,7 @@ fn aged(name: &str, days_old: u32) -> ServiceFacts {
     facts
 }
 
-const LATER: &str = "another program renewed it: it is refreshed at the next scheduled time";
+const LATER: &str = "another program replaced it: it is refreshed at the next scheduled time";
 const HELD: &str = "kubeadm is running (process 7)";
 
 /// A node whose kubelet was given a certificate here a minute ago.
@@ -171,7 +178,7 @@ fn repaired(kubelet: ServiceFacts, others: Vec<ServiceFacts>) -> Node {
         .find(|judged| judged.facts.credential.name == name("own"))
         .unwrap();
     own.facts.credential.renewal = Renewal::Kubelet;
-    let kubeconfig = crate::model::AbsolutePath::constant("/etc/kubernetes/kubelet.conf");
+    let kubeconfig = AbsolutePath::constant("/etc/kubernetes/kubelet.conf");
     own.facts.kubelet = Some(crate::model::KubeletClient {
         kubeconfig,
         embedded: None,
@@ -179,7 +186,7 @@ fn repaired(kubelet: ServiceFacts, others: Vec<ServiceFacts>) -> Node {
         rotation_off: None,
         node: Ok("cp1".into()),
     });
-    let known = node.memory.appeared.get_mut(&name("own")).unwrap();
+    let known = node.memory.appeared.get_mut(&content("own")).unwrap();
     (known.at, known.seen) = (up(AT), up(AT + 60));
     node
 }
@@ -208,7 +215,7 @@ fn kubelet_is_restarted_once_for_its_issued_certificate() {
         (step.remedy, step.waits, step.reason.as_str()),
         (Remedy::Restart, None, "began before its own was issued here")
     );
-    assert_eq!(step.credentials, [(name("own"), fingerprint("new").to_string())]);
+    assert_eq!(step.contents, [(content("own"), fingerprint("new").to_string())]);
     assert_eq!(repaired(kubelet(AT - 1), vec![]).restarted("kubelet", "own").plan().steps, []);
     assert_eq!(repaired(kubelet(AT + 1), vec![]).plan().steps, [], "it began with it");
     assert_eq!(
@@ -217,7 +224,7 @@ fn kubelet_is_restarted_once_for_its_issued_certificate() {
         "kubelet made it itself"
     );
     let mut later = repaired(kubelet(AT - 1), vec![]);
-    later.memory.appeared.get_mut(&name("own")).unwrap().seen = up(AT + 4_000);
+    later.memory.appeared.get_mut(&content("own")).unwrap().seen = up(AT + 4_000);
     assert_eq!(later.plan().steps, [], "whatever ails it now, it is not that");
     let mut ours = repaired(kubelet(AT - 1), vec![]);
     ours.credentials[0].facts.kubelet = None;
@@ -258,7 +265,7 @@ fn stale_service_is_restarted_for_certificate_on_disk() {
         service: ServiceName::new("scheduler").unwrap(),
         instance: "scheduler-4999".into(),
         remedy: Remedy::Restart,
-        credentials: vec![(name("scheduler.conf"), fingerprint("new").to_string())],
+        contents: vec![(content("scheduler.conf"), fingerprint("new").to_string())],
         closing: Vec::new(),
         reason: "uses an outdated scheduler.conf (start time)".into(),
         waits: None,
@@ -284,7 +291,7 @@ fn reloading_service_is_awaited() {
 fn all_stale_credentials_of_a_service_need_one_restart() {
     let two = both(stale(), service("scheduler", "other", Takes::Restart, AT - 1));
     let step = Node::new(vec![both(two, serving("old"))]).step();
-    assert_eq!((step.remedy, step.credentials.len()), (Remedy::Restart, 3));
+    assert_eq!((step.remedy, step.contents.len()), (Remedy::Restart, 3));
     assert_eq!(step.reason.matches("; ").count(), 2);
 }
 
@@ -452,15 +459,12 @@ fn restart_in_place_of_closing_has_its_own_deferral() {
 fn awaiting_and_closing_connections_are_one_step() {
     let node = Node::new(vec![both(serving("old"), connected(&[7]))]);
     let urgent = node.clone().old_ones_end(now().plus(DAY)).step();
-    assert_eq!(
-        (urgent.remedy, urgent.closing, urgent.credentials.len()),
-        (Remedy::Await, vec![7], 2)
-    );
+    assert_eq!((urgent.remedy, urgent.closing, urgent.contents.len()), (Remedy::Await, vec![7], 2));
     let mut unknown = node.held();
     unknown.memory.appeared.values_mut().for_each(|known| known.earlier.clear());
     let step = unknown.step();
     assert_eq!(
-        (step.remedy, step.closing, step.credentials.len()),
+        (step.remedy, step.closing, step.contents.len()),
         (Remedy::Await, vec![], 1),
         "closing waits, looking does not"
     );
@@ -472,7 +476,7 @@ fn restart_needs_no_closing_of_connections() {
     let mut node = node;
     node.services[0].service.name = ServiceName::new("api").unwrap();
     let step = node.step();
-    assert_eq!((step.remedy, step.closing, step.credentials.len()), (Remedy::Restart, vec![], 2));
+    assert_eq!((step.remedy, step.closing, step.contents.len()), (Remedy::Restart, vec![], 2));
 }
 
 #[test]
@@ -493,7 +497,7 @@ fn kubelet_is_not_restarted_for_what_it_renews() {
     let mut node = Node::new(vec![serving("old")]);
     node.credentials[0].facts.credential.renewal = Renewal::Kubelet;
     let seen = |node: &mut Node, at| {
-        node.memory.appeared.get_mut(&name("apiserver")).unwrap().seen = up(at);
+        node.memory.appeared.get_mut(&content("apiserver")).unwrap().seen = up(at);
     };
     seen(&mut node, AT + 600);
     assert_eq!(
@@ -549,7 +553,7 @@ fn service_is_restarted_after_eleven_months() {
     let node = |days_old| Node::new(vec![aged("api", days_old)]);
     assert_eq!(node(333).plan(), Refresh::default());
     let step = node(334).step();
-    assert_eq!((step.remedy, step.credentials.len(), step.waits), (Remedy::Restart, 0, None));
+    assert_eq!((step.remedy, step.contents.len(), step.waits), (Remedy::Restart, 0, None));
     assert_eq!(
         step.reason,
         "has been running for 334 days, and certificates that it keeps in memory expire a year \
@@ -697,6 +701,87 @@ prop_compose! {
     }
 }
 
+/// A scheduler that began before its kubeconfig got other CA certificates.
+fn trusting() -> ServiceFacts {
+    let mut facts = service("scheduler", "scheduler.conf", Takes::Restart, AT - 1);
+    facts.service.trusts =
+        vec![TrustFile::Kubeconfig(AbsolutePath::constant("/pki/scheduler.conf"))];
+    facts
+}
+
+fn trusted() -> ContentName {
+    ContentName::CaCertificates(AbsolutePath::constant("/pki/scheduler.conf"))
+}
+
+#[test]
+fn service_restarts_once_for_certificate_and_ca_certificates() {
+    let mut node = Node::new(vec![trusting()]);
+    let step = node.step();
+    assert_eq!((step.remedy, step.contents.len()), (Remedy::Restart, 2));
+    assert_eq!(
+        step.reason,
+        "uses an outdated scheduler.conf (start time); uses outdated CA certificates of \
+         /pki/scheduler.conf (start time)"
+    );
+    // The certificate is as it was before the service began.
+    node.memory.appeared.get_mut(&content("scheduler.conf")).unwrap().at = up(AT - 2);
+    let step = node.step();
+    assert_eq!(step.contents, [(trusted(), fingerprint("new").to_string())]);
+    note_restarted(&mut node.memory, &step, now().minus(DAY));
+    assert_eq!(
+        node.finding(),
+        "scheduler still uses outdated CA certificates of /pki/scheduler.conf (start time), \
+         although it was restarted for it at 2027-01-14T08:00:00Z: it is not restarted again"
+    );
+}
+
+#[test]
+fn ca_certificates_of_others_wait_for_schedule_unless_urgent() {
+    let node = || {
+        let mut node = Node::new(vec![trusting()]).renewed_by_others().on(Trigger::Other);
+        node.memory.appeared.get_mut(&content("scheduler.conf")).unwrap().at = up(AT - 2);
+        node
+    };
+    assert_eq!(node().waits(), Some(LATER.to_owned()));
+    assert_eq!(node().on(Trigger::Scheduled).waits(), None);
+    // It verifies nothing by those that it has.
+    let expired = node().old_ones_end(now().minus(DAY)).step();
+    assert_eq!((expired.waits, expired.urgency), (None, Urgency::Expired));
+}
+
+#[test]
+fn expired_ca_certificates_restart_no_service() {
+    let mut node = Node::new(vec![trusting()]);
+    node.memory.appeared.get_mut(&content("scheduler.conf")).unwrap().at = up(AT - 2);
+    node.trust_files[0].certificates.as_mut().unwrap().not_after = now().minus(DAY);
+    assert_eq!(
+        node.finding(),
+        "scheduler uses outdated CA certificates of /pki/scheduler.conf, and those on the disk \
+         are expired: it is not refreshed"
+    );
+    node.constraints.clock_trust = ClockTrust::NotTrusted("it is 1970".to_owned());
+    assert_eq!(node.step().remedy, Remedy::Restart, "by that clock nothing expires");
+}
+
+#[test]
+fn service_that_needs_one_certificate_is_not_restarted_with_two() {
+    let node = |started: u64, count: usize| {
+        let mut facts = service("manager", "manager.conf", Takes::Restart, started);
+        facts.service.one_certificate = Some(AbsolutePath::constant("/pki/ca.crt"));
+        let mut node = Node::new(vec![facts]);
+        node.trust_files.push(ca_certificates("/pki/ca.crt", "new", count));
+        node
+    };
+    assert_eq!(node(AT - 1, 1).step().remedy, Remedy::Restart);
+    for started in [AT - 1, AT + 1] {
+        let text = node(started, 2).finding();
+        assert!(
+            text.starts_with("manager needs exactly one certificate in /pki/ca.crt, which holds 2"),
+            "{text}"
+        );
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
@@ -716,18 +801,18 @@ proptest! {
                 node.services.iter().find(|facts| facts.service.name == step.service).unwrap();
             let instance = facts.presence.instance();
             prop_assert_eq!(instance.map(|instance| &instance.id), Some(&step.instance));
-            let judged = judge_service(facts, &node.credentials, &node.memory, node.now);
-            let is_behind = |credential: &CredentialName| {
+            let judged = judge_service(facts, node.on_disk(), &node.memory, node.now);
+            let is_behind = |content: &ContentName| {
                 judged.freshness.iter().any(|(name, freshness)| {
-                    name == credential
+                    name == content
                         && matches!(freshness, Freshness::Stale(_) | Freshness::Lingering { .. })
                 })
             };
-            prop_assert!(step.credentials.iter().all(|(credential, _)| is_behind(credential)));
+            prop_assert!(step.contents.iter().all(|(content, _)| is_behind(content)));
             let is_old =
                 facts.service.ages && instance.is_some_and(|instance| instance.age >= MAX_AGE);
             let is_restarted_for_age = is_old && node.trigger == Trigger::Scheduled;
-            prop_assert!(!step.credentials.is_empty() || is_restarted_for_age);
+            prop_assert!(!step.contents.is_empty() || is_restarted_for_age);
         }
     }
 
@@ -762,11 +847,11 @@ proptest! {
             else {
                 continue;
             };
-            let again = step.credentials.iter().any(|one| before.credentials.contains(one));
+            let again = step.contents.iter().any(|one| before.contents.contains(one));
             let may_restart = step.remedy == Remedy::Restart || step.restart_waits.is_none();
-            prop_assert!(!(again && may_restart) || step.credentials.is_empty(), "{before:?} and \
+            prop_assert!(!(again && may_restart) || step.contents.is_empty(), "{before:?} and \
                 again {step:?}");
-            prop_assert!(!(step.credentials.is_empty() && before.remedy == Remedy::Restart), "for \
+            prop_assert!(!(step.contents.is_empty() && before.remedy == Remedy::Restart), "for \
                 its age, and again");
         }
     }
@@ -779,7 +864,7 @@ proptest! {
             let may_restart = step.waits.is_none()
                 && (step.remedy == Remedy::Restart || step.restart_waits.is_none());
             let ends = |name| node.memory.appeared[name].earlier[0].not_after;
-            let too_late = step.credentials.iter().any(|(name, _)| ends(name) < now());
+            let too_late = step.contents.iter().any(|(name, _)| ends(name) < now());
             let instance = facts.presence.instance();
             let started_before =
                 instance.is_some_and(|instance| instance.started.is_before(&up(AT)));
@@ -790,7 +875,7 @@ proptest! {
                 "{step:?}"
             );
             let young = instance.is_some_and(|instance| instance.age < MAX_AGE);
-            let far = step.credentials.iter().all(|(name, _)| ends(name) > now().plus(days(3)));
+            let far = step.contents.iter().all(|(name, _)| ends(name) > now().plus(days(3)));
             let held = !node.constraints.reasons.is_empty() && !node.request.force;
             prop_assert!(!(may_restart && far && young && held), "{step:?} should be held");
         }

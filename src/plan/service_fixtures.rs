@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Judged, Moment};
+use super::{Judged, Moment, OnDisk};
 use crate::model::*;
 
 pub const DAY: Duration = days(1);
@@ -32,6 +32,15 @@ pub fn moved(seconds: i64) -> Moment {
 
 pub fn name(text: &str) -> CredentialName {
     CredentialName::new(text).unwrap()
+}
+
+/// The content of a credential.
+pub fn content(text: &str) -> ContentName {
+    name(text).into()
+}
+
+pub fn on_disk(credentials: &[Judged]) -> OnDisk<'_> {
+    OnDisk { credentials, trust_files: &[] }
 }
 
 pub fn fingerprint(content: &str) -> Digest {
@@ -129,6 +138,8 @@ pub fn service(service: &str, credential: &str, takes: Takes, started: u64) -> S
         health: None,
         essential: None,
         leader_lease: None,
+        trusts: Vec::new(),
+        one_certificate: None,
         ages: false,
         configured: false,
         uses,
@@ -180,11 +191,30 @@ pub fn restart_of(
         service: ServiceName::new(service).unwrap(),
         instance: instance.to_owned(),
         remedy: Remedy::Restart,
-        credentials: vec![(name(credential), fingerprint.to_owned())],
+        contents: vec![(content(credential), fingerprint.to_owned())],
         closing: Vec::new(),
         reason: String::new(),
         waits: None,
         restart_waits: None,
         urgency: Urgency::Comfortable,
     }
+}
+
+/// The files that a service trusts, each with one CA certificate of the content "new".
+pub fn trust_files(service: &Service) -> Vec<TrustFileFacts> {
+    let facts =
+        |file: &TrustFile| ca_certificates(file.path().as_path().to_str().unwrap(), "new", 1);
+    service.trusts.iter().map(facts).collect()
+}
+
+/// A file with so many CA certificates, which have ten years left.
+pub fn ca_certificates(file: &str, content: &str, count: usize) -> TrustFileFacts {
+    let file = AbsolutePath::new(file).unwrap();
+    let certificates = Ok(CaCertificates {
+        fingerprint: fingerprint(content),
+        count,
+        made: now().minus(DAY),
+        not_after: now().plus(days(3650)),
+    });
+    TrustFileFacts { read: vec![file.clone()], file, certificates }
 }

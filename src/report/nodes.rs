@@ -290,7 +290,7 @@ mod tests {
     use crate::observe::Config;
     use crate::pass::Services;
     use crate::plan::judge_service;
-    use crate::plan::service_fixtures::{UP, appeared_at, judged, name, now, service};
+    use crate::plan::service_fixtures::{UP, appeared_at, content, judged, now, on_disk, service};
     use crate::sys::{FixedClock, Root};
 
     const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
@@ -306,11 +306,11 @@ mod tests {
     #[test]
     fn service_that_was_updated_in_the_pass_is_not_stale() {
         let mut memory = ServiceMemory::default();
-        memory.appeared.insert(name("scheduler.conf"), appeared_at("new", UP - 20, Some(now())));
+        memory.appeared.insert(content("scheduler.conf"), appeared_at("new", UP - 20, Some(now())));
         let credentials = [judged("scheduler.conf", "new")];
         let found = |one: &str| {
             let facts = service(one, "scheduler.conf", Takes::Restart, 1);
-            judge_service(&facts, &credentials, &memory, now())
+            judge_service(&facts, on_disk(&credentials), &memory, now())
         };
         let list = vec![found("kube-scheduler"), found("other")];
         let mut services =

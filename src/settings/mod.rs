@@ -30,7 +30,7 @@ pub use origin::Origin;
 pub use profile::{
     AuthorityFlags, CredentialFlags, FileFlag, FlagNames, KeyFlags, NameFlags, Profile,
     ProfileAuthority, ProfileCredential, ProfileService, ProfileServing, ProfileTemplate,
-    ProfileUse, ProtectedFile, ServedAt, ServingFlags, Trial, VersionedSubject,
+    ProfileTrust, ProfileUse, ProtectedFile, ServedAt, ServingFlags, Trial, VersionedSubject,
 };
 pub use section::Setting;
 pub use sinks::AlarmCommand;

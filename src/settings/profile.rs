@@ -12,8 +12,8 @@ use std::path::Path;
 
 pub use self::parts::{
     AuthorityFlags, CredentialFlags, FileFlag, FlagNames, KeyFlags, NameFlags, Profile,
-    ProfileAuthority, ProfileCredential, ProfileService, ProfileServing, ProfileUse, ProtectedFile,
-    ServedAt, ServingFlags, Trial,
+    ProfileAuthority, ProfileCredential, ProfileService, ProfileServing, ProfileTrust, ProfileUse,
+    ProtectedFile, ServedAt, ServingFlags, Trial,
 };
 use self::read::Origins;
 pub use self::template::{ProfileTemplate, VersionedSubject};
@@ -123,6 +123,10 @@ impl Profile {
                 let kubeconfig = one.first_request.as_ref();
                 kubeconfig
                     .map_or(Ok(()), |name| listed("first_request", name.as_str(), &credentials))
+            });
+            let mut trusted = entry.trusts.iter().filter_map(ProfileTrust::credential);
+            let all = all.and_then(|()| {
+                trusted.try_for_each(|name| listed("trusts", name.as_str(), &credentials))
             });
             all.map_err(|problem| {
                 wrong("service", Some(entry.name.to_string()), origin.clone(), problem)

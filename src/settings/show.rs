@@ -9,7 +9,7 @@ use toml::Value;
 use super::error::Stated;
 use super::{
     AlarmCommand, Origin, OwnAuthority, OwnCopy, OwnCredential, OwnService, ProfileService,
-    ProfileUse, ServedAt, Settings, Trial,
+    ProfileTrust, ProfileUse, ServedAt, Settings, Trial,
 };
 use crate::model::{Essential, Location, ServiceKind, Signal, Takes, UnitRefresh};
 
@@ -101,7 +101,17 @@ fn trial(trial: &Trial) -> String {
 }
 
 fn service(OwnService { service, origin }: &OwnService) -> Vec<String> {
-    let ProfileService { name, kind, health, essential, leader_lease, uses, ages_before } = service;
+    let ProfileService {
+        name,
+        kind,
+        health,
+        essential,
+        leader_lease,
+        uses,
+        trusts,
+        one_certificate,
+        ages_before,
+    } = service;
     let mut lines = header("service", origin);
     lines.push(text("name", name));
     lines.extend(kind_of_service(kind));
@@ -118,7 +128,20 @@ fn service(OwnService { service, origin }: &OwnService) -> Vec<String> {
     lines.push("uses = [".to_owned());
     lines.extend(uses.iter().map(|one| format!("  {{ {} }},", one_use(one))));
     lines.push("]".to_owned());
+    if !trusts.is_empty() {
+        let trusts: Vec<_> = trusts.iter().map(|one| format!("{{ {} }}", one_trust(one))).collect();
+        lines.push(format!("trusts = [{}]", trusts.join(", ")));
+    }
+    lines.extend(one_certificate.as_ref().map(|flag| text("one_certificate", flag)));
     lines
+}
+
+fn one_trust(one: &ProfileTrust) -> String {
+    match one {
+        ProfileTrust::Flag(flag) => text("flag", flag),
+        ProfileTrust::Kubeconfig(credential) => text("kubeconfig", credential),
+        ProfileTrust::File(file) => text("file", file),
+    }
 }
 
 fn kind_of_service(kind: &ServiceKind) -> Vec<String> {

@@ -31,7 +31,7 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Appeared, BootId, CredentialName, Earlier, EtcdPeer, MemberId, Membership,
+        Appeared, BootId, ContentName, CredentialName, Earlier, EtcdPeer, MemberId, Membership,
         NotedConnections, Restarted, ServiceName, Timestamp, Told, Uptime,
     };
 
@@ -78,9 +78,12 @@ mod tests {
         };
         let told = vec![Told {
             service: service.clone(),
-            credential: credential.clone(),
+            content: credential.clone().into(),
             fingerprint: "02".to_owned(),
         }];
+        let file = AbsolutePath::constant("/etc/kubernetes/pki/ca.crt");
+        let content = ContentName::CaCertificates(file);
+        let credentials = (credential.clone().into(), appeared.clone());
         ServiceMemory {
             told,
             etcd_members: Some(3),
@@ -89,9 +92,9 @@ mod tests {
             other_api_servers: 2,
             without_lease: Some(at_first),
             first_requests: BTreeMap::from([(credential.clone(), fingerprint.clone())]),
-            appeared: BTreeMap::from([(credential.clone(), appeared)]),
+            appeared: BTreeMap::from([credentials, (content.clone(), appeared)]),
             stopped: BTreeMap::from([(service.clone(), "abc".to_owned())]),
-            restarted: vec![Restarted { service, credential, fingerprint, at: now }],
+            restarted: vec![Restarted { service, content, fingerprint, at: now }],
             connections: vec![note],
         }
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use kubecertd::credentials::{Loaded, Server, identity_of, load, server};
 use kubecertd::drivers::http::{Trust, get};
 use kubecertd::drivers::tls::ClientIdentity;
-use kubecertd::formats::x509::certificates;
+use kubecertd::formats::x509::{Certificate, certificates};
 use kubecertd::model::{AbsolutePath, Credential, CredentialName, Location, Need, Renewal};
 use kubecertd::sys::Root;
 
@@ -92,6 +92,12 @@ impl Meter {
     pub fn at_apiserver(node: &Node, address: &str, interval: Duration, timeout: Duration) -> Self {
         let client = Client::administrator(node);
         Self::of(Client { server: format!("https://{address}"), timeout, ..client }, interval)
+    }
+
+    /// Starts to send requests as a client that trusts these roots alone.
+    pub fn that_trusts(node: &Node, roots: &[Certificate]) -> Self {
+        let client = Client::administrator(node);
+        Self::of(Client { trust: Trust::Authorities(roots.to_vec()), ..client }, REQUEST_INTERVAL)
     }
 
     /// Starts to send requests to the member of etcd on this node. It responds without a quorum.

@@ -42,6 +42,7 @@ mod packages;
 mod passes;
 mod power_cut;
 mod recovery;
+mod root_renewal;
 mod roots;
 mod sandbox;
 mod service_faults;
@@ -134,6 +135,8 @@ nodes! {
         own_bundle_copy_is_updated = crate::own_entries::bundle_for_haproxy;
         bridge_connects_roots_of_one_name = crate::roots::same_name;
         installed_root_ca_is_used_by_kubeadm = crate::new_root::used_by_kubeadm;
+        root_ca_is_renewed_with_its_key = crate::root_renewal::before_expiry;
+        bundle_in_signing_file_restarts_nothing = crate::root_renewal::bundle_by_hand;
     }
     faults {
         unit_sandbox_confines_daemon = crate::sandbox::confined_daemon;

@@ -157,7 +157,7 @@ fn assert_recovers(node: &mut Node, what: &str) -> Duration {
 }
 
 /// Whether kubelet has reported Ready since the boot. The status from before the cut is Ready too.
-fn is_ready_since_boot(node: &Node) -> bool {
+pub fn is_ready_since_boot(node: &Node) -> bool {
     let path =
         "{range .status.conditions[?(@.type==\"Ready\")]}{.status} {.lastHeartbeatTime}{end}";
     let shown = node.try_exec(&format!(

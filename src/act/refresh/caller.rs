@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::error::RefreshError;
 use super::outcome::RefreshOutcome;
-use crate::model::{CredentialName, Freshness, RefreshStep, Service, ServiceFacts};
+use crate::model::{ContentName, Freshness, RefreshStep, Service, ServiceFacts};
 use crate::sys::{Clock, Root};
 
 /// The facts about a service at one moment.
@@ -15,8 +15,8 @@ use crate::sys::{Clock, Root};
 pub struct ServiceObservation {
     /// The state of the service.
     pub facts: ServiceFacts,
-    /// For each credential that it uses: whether the service uses the current certificate.
-    pub freshness: Vec<(CredentialName, Freshness)>,
+    /// For each content that it reads: whether the service uses the present one.
+    pub freshness: Vec<(ContentName, Freshness)>,
 }
 
 /// A future whose result a [`Caller`] supplies.

@@ -9,7 +9,7 @@ use crate::drivers::outside::OutsideError;
 use crate::drivers::processes::{PidFileError, ProcessError};
 use crate::drivers::sockets::SocketError;
 use crate::drivers::systemd::SystemdError;
-use crate::model::{CredentialName, Evidence, ServiceName};
+use crate::model::{ContentName, Evidence, ServiceName};
 
 /// The reason why a service was not seen to use a new credential. The caller adds the name of the
 /// service.
@@ -66,7 +66,7 @@ pub enum RefreshError {
     },
     /// It was restarted or signalled, is healthy, and still uses the old credential.
     #[error(
-        "it was refreshed and still uses an outdated {0}; it is not refreshed again for the same \
+        "it was refreshed and still uses {0}; it is not refreshed again for the same \
          certificate: restart it by hand"
     )]
     StillStale(StaleList),
@@ -155,16 +155,16 @@ fn may_have_done_it(error: &SystemdError) -> bool {
     )
 }
 
-/// The credentials of which a service uses an earlier certificate, with the evidence for each.
+/// The contents of which a service uses an earlier one, with the evidence for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StaleList(pub Vec<(CredentialName, Evidence)>);
+pub struct StaleList(pub Vec<(ContentName, Evidence)>);
 
 impl fmt::Display for StaleList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all: Vec<String> = self
             .0
             .iter()
-            .map(|(credential, evidence)| format!("{credential} ({evidence})"))
+            .map(|(content, evidence)| format!("{} ({evidence})", content.outdated()))
             .collect();
         f.write_str(&all.join(", "))
     }

@@ -57,6 +57,8 @@ fn service(of: &str, kind: ServiceKind) -> Service {
         health: None,
         essential: None,
         leader_lease: None,
+        trusts: Vec::new(),
+        one_certificate: None,
         ages: false,
         configured: false,
         uses,
@@ -75,12 +77,12 @@ fn pod(of: &str) -> Service {
 }
 
 fn step(of: &str, remedy: Remedy) -> RefreshStep {
-    let credentials = vec![(credential(), "ab12".to_owned())];
+    let contents = vec![(credential().into(), "ab12".to_owned())];
     RefreshStep {
         service: name(of),
         instance: String::new(),
         remedy,
-        credentials,
+        contents,
         closing: Vec::new(),
         reason: "because".to_owned(),
         waits: None,
@@ -108,7 +110,7 @@ fn seen(id: &str, health: Health, freshness: Freshness) -> ServiceObservation {
     }];
     let service = pod("any");
     let facts = ServiceFacts { service, presence: Presence::Running(instance), health, holds };
-    ServiceObservation { facts, freshness: vec![(credential(), freshness)] }
+    ServiceObservation { facts, freshness: vec![(credential().into(), freshness)] }
 }
 
 fn fresh(id: &str) -> ServiceObservation {
@@ -333,10 +335,7 @@ async fn missed_uptake_is_restarted_and_counted() {
     else {
         panic!()
     };
-    assert_eq!(
-        reason,
-        "it did not reload the new the.conf (file in container) by itself within 0.1 s"
-    );
+    assert_eq!(reason, "it still used an outdated the.conf (file in container) after 0.1 s");
     assert!(outcome.restarted);
     assert_eq!(setting.stops(), [("a".to_owned(), 7)]);
 }

@@ -108,18 +108,15 @@ impl<'t> Turn<'t> {
         let began = Instant::now();
         let limit = self.with.limits.takes;
         match wait::until(self.with, self.service, limit, |seen| {
-            wait::fresh(seen, &self.step.credentials, false)
+            wait::fresh(seen, &self.step.contents, false)
         })
         .await
         {
             Ok(_) if !self.step.closing.is_empty() => self.close_connections().await,
             Ok(by) => Ok(Refreshed::Reloaded { after: began.elapsed(), uptake: self.uptake(by) }),
             Err(Shortfall::Stale(list)) => {
-                self.restart(Some(format!(
-                    "it did not reload the new {list} by itself within {} s",
-                    limit.as_secs_f32()
-                )))
-                .await
+                self.restart(Some(format!("it still used {list} after {} s", limit.as_secs_f32())))
+                    .await
             }
             Err(Shortfall::Stopped) => Err(RefreshError::Stopped),
             Err(shortfall) => Err(RefreshError::NotSeen(shortfall.found())),
@@ -306,7 +303,7 @@ impl<'t> Turn<'t> {
     ) -> Result<Option<Evidence>, Shortfall> {
         let instance = seen.facts.presence.instance().map(|instance| instance.id.as_str());
         let same_process = instance.is_none() || instance == attempt.before.instance.as_deref();
-        wait::fresh(seen, &self.step.credentials, same_process)
+        wait::fresh(seen, &self.step.contents, same_process)
     }
 
     fn uptake(&self, evidence: Option<Evidence>) -> Uptake {

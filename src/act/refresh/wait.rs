@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::error::StaleList;
 use super::{Refreshing, ServiceObservation};
-use crate::model::{CredentialName, Evidence, Freshness, Health, Instance, Presence, Service};
+use crate::model::{ContentName, Evidence, Freshness, Health, Instance, Presence, Service};
 
 /// After so many looks there is more time between them.
 const MAX_QUICK_POLLS: u32 = 40;
@@ -22,9 +22,9 @@ pub enum Shortfall {
     Missing(String),
     /// It runs, and is not healthy.
     Unhealthy(String),
-    /// It uses an earlier credential.
+    /// It uses an earlier content.
     Stale(StaleList),
-    /// It is not known which credential it uses.
+    /// It is not known which content it uses.
     Unknown(String),
     /// It is not waited for any longer, because the pass is to end.
     Stopped,
@@ -35,7 +35,7 @@ impl Shortfall {
     pub fn found(self) -> String {
         match self {
             Self::Missing(reason) | Self::Unhealthy(reason) | Self::Unknown(reason) => reason,
-            Self::Stale(list) => format!("it uses an outdated {list}"),
+            Self::Stale(list) => format!("it uses {list}"),
             Self::Stopped => "kubecertd was stopped".to_owned(),
         }
     }
@@ -120,29 +120,29 @@ pub fn healthy(seen: &ServiceObservation) -> Result<(), Shortfall> {
     }
 }
 
-/// Whether it works with what is on the disk, for these credentials; and the weakest evidence for
+/// Whether it works with what is on the disk, for these contents; and the weakest evidence for
 /// that, where there is any.
 ///
 /// A process that was signalled to read its files again did not restart, so its start time proves
 /// nothing then.
 pub fn fresh(
     seen: &ServiceObservation,
-    credentials: &[(CredentialName, String)],
+    contents: &[(ContentName, String)],
     same_process: bool,
 ) -> Result<Option<Evidence>, Shortfall> {
     let mut stale = Vec::new();
     let mut unknown = None;
     let mut by = None;
-    for (name, _) in credentials {
+    for (name, _) in contents {
         match seen
             .freshness
             .iter()
-            .find(|(credential, _)| credential == name)
+            .find(|(content, _)| content == name)
             .map(|(_, freshness)| freshness)
         {
             Some(Freshness::Fresh(evidence)) => by = by.max(Some(*evidence)),
             Some(Freshness::Stale(Evidence::Started | Evidence::ReloadRequest)) if same_process => {
-                unknown = Some(format!("{name}: nothing shows which certificate it uses"))
+                unknown = Some(format!("{name}: nothing shows which one it uses"))
             }
             Some(Freshness::Stale(evidence)) => stale.push((name.clone(), *evidence)),
             Some(Freshness::Lingering { .. } | Freshness::ByItself) => {}

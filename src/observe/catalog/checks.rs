@@ -7,7 +7,7 @@ use crate::model::{
     AbsolutePath, Authority, AuthorityName, Credential, CredentialName, Location, Service,
     ServiceKind, ServiceName,
 };
-use crate::settings::{Origin, OwnCopy, OwnCredential, OwnService, Settings, Stated};
+use crate::settings::{Origin, OwnCopy, OwnCredential, OwnService, ProfileTrust, Settings, Stated};
 
 /// Why an entry of the operator conflicts with the rest of the catalog.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -183,16 +183,18 @@ pub(super) fn uses(
             || settings.copies.iter().any(|copy| copy.means_several() && may_mean(copy, name))
     };
     settings.services.iter().try_for_each(|own| {
-        match own.service.uses.iter().find(|one| !known(&one.credential)) {
+        let used = own.service.uses.iter().map(|one| &one.credential);
+        let trusted = own.service.trusts.iter().filter_map(ProfileTrust::credential);
+        match used.chain(trusted).find(|name| !known(name)) {
             None => Ok(()),
-            Some(one) => {
+            Some(name) => {
                 let all: BTreeSet<&str> = listed
                     .iter()
                     .chain(found.iter().map(|one| &one.name))
                     .map(CredentialName::as_str)
                     .collect();
                 let known = all.into_iter().collect::<Vec<_>>().join(", ");
-                let (service, credential) = (own.service.name.clone(), one.credential.clone());
+                let (service, credential) = (own.service.name.clone(), name.clone());
                 Err(CatalogError::UnknownCredential {
                     origin: own.origin.clone(),
                     service,

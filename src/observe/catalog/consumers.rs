@@ -86,6 +86,8 @@ fn as_service(consumer: &StaticConsumer) -> Option<Service> {
         ages: false,
         configured: false,
         uses: uses(consumer),
+        trusts: Vec::new(),
+        one_certificate: None,
     })
 }
 

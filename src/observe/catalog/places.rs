@@ -141,14 +141,18 @@ impl<'a> Places<'a> {
         let mut files = Vec::new();
         for usual in all {
             files.push(usual.file.clone());
-            for flag in &usual.flags {
-                let Manifest::Read { file, pod } = self.manifests.of(&flag.pod) else { continue };
-                if let Named::File(named) = self.named(file, pod, &flag.file) {
-                    files.push(named);
-                }
-            }
+            files.extend(usual.flags.iter().filter_map(|flag| self.file_of(&flag.pod, &flag.file)));
         }
         files
+    }
+
+    /// The file that a flag of a pod names.
+    pub fn file_of(&mut self, pod: &str, flag: &str) -> Option<AbsolutePath> {
+        let Manifest::Read { file, pod } = self.manifests.of(pod) else { return None };
+        match self.named(file, pod, flag) {
+            Named::File(named) => Some(named),
+            Named::Nowhere | Named::Nothing => None,
+        }
     }
 
     /// `before` are the entries that were added already: one that shares another's directory

@@ -54,6 +54,9 @@ fn one(usual: &ProfileService, manifests: &Manifests) -> Service {
         ages: ages(usual, manifests),
         configured: false,
         uses,
+        // They need the places of the credentials.
+        trusts: Vec::new(),
+        one_certificate: None,
     }
 }
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::places::pair;
 use super::*;
 use crate::model::{
-    AuthorityName, Essential, KubeletPair, Location, ServiceKind, Signal, Takes, UnitRefresh, Use,
+    AuthorityName, Essential, KubeletPair, Location, ServiceKind, Signal, Takes, TrustFile,
+    UnitRefresh, Use,
 };
 
 const FIXTURES: [&str; 2] = ["kubeadm-1.20-rsa2048", "kubeadm-1.36-ecdsa-p256"];
@@ -257,7 +258,7 @@ fn kubeadm_node_has_its_services() {
             let kind = match name {
                 "kubelet" => ServiceKind::Unit {
                     unit: "kubelet.service".to_owned(),
-                    refresh: UnitRefresh::ReloadOrRestart,
+                    refresh: UnitRefresh::Restart,
                 },
                 pod => ServiceKind::StaticPod {
                     pod: pod.to_owned(),
@@ -269,6 +270,42 @@ fn kubeadm_node_has_its_services() {
         }
         assert_eq!(catalog.services.len(), expected.len());
     }
+}
+
+#[test]
+fn services_trust_kubeconfigs_and_root_ca_file() {
+    let pem = |path: &'static str| TrustFile::Pem(AbsolutePath::constant(path));
+    let kubeconfig = |path: &'static str| TrustFile::Kubeconfig(AbsolutePath::constant(path));
+    for fixture in FIXTURES {
+        let catalog = TestNode::fixture(fixture).catalog();
+        for service in &catalog.services {
+            let expected = match service.name.as_str() {
+                "kube-controller-manager" => vec![
+                    pem("/etc/kubernetes/pki/ca.crt"),
+                    kubeconfig("/etc/kubernetes/controller-manager.conf"),
+                ],
+                "kube-scheduler" => vec![kubeconfig("/etc/kubernetes/scheduler.conf")],
+                "kubelet" => vec![kubeconfig("/etc/kubernetes/kubelet.conf")],
+                _ => Vec::new(),
+            };
+            assert_eq!(service.trusts, expected, "{}", service.name);
+            let signs = service.name.as_str() == "kube-controller-manager";
+            assert_eq!(service.one_certificate.is_some(), signs, "{}", service.name);
+        }
+    }
+}
+
+#[test]
+fn own_entry_adds_to_what_the_profile_says_of_trust() {
+    let own = "[[service]]\nname = 'kubelet'\nunit = 'kubelet.service'\nrefresh = 'restart'\n\
+        trusts = [{ file = '/srv/ca.crt' }]\n\
+        uses = [{ credential = 'kubelet-client', takes = 'reloads' }]\n";
+    let catalog = TestNode::new().configured(own).catalog();
+    let expected = [
+        TrustFile::Pem(AbsolutePath::constant("/srv/ca.crt")),
+        TrustFile::Kubeconfig(AbsolutePath::constant("/etc/kubernetes/kubelet.conf")),
+    ];
+    assert_eq!(catalog.service("kubelet").trusts, expected);
 }
 
 /// A long grace would keep the API server's listener closed.

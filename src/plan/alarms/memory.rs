@@ -109,6 +109,7 @@ fn still_stale(name: &ServiceName, findings: &[Finding]) -> Option<String> {
     let stale = findings.iter().find(|finding| match finding {
         Finding::StillStale { service, .. }
         | Finding::ByHand { service, .. }
+        | Finding::NeedsOneCertificate { service, .. }
         | Finding::LeftToKubelet { service, overdue: true, .. }
         | Finding::StillOld { service, .. } => service == name,
         _ => false,

@@ -562,12 +562,14 @@ fn service(presence: Presence, freshness: Freshness) -> JudgedService {
         health: None,
         essential: None,
         leader_lease: None,
+        trusts: Vec::new(),
+        one_certificate: None,
         uses: Vec::new(),
         ages: false,
         configured: false,
     };
     let facts = ServiceFacts { service, presence, health: Health::NotAsked, holds: Vec::new() };
-    JudgedService { facts, freshness: vec![(name("scheduler.conf"), freshness)] }
+    JudgedService { facts, freshness: vec![(name("scheduler.conf").into(), freshness)] }
 }
 
 fn running() -> Presence {
@@ -632,8 +634,12 @@ fn service_stale_after_restart_is_not_updated() {
     let seen = [service(running(), Freshness::Stale(Evidence::Sees))];
     let (service, credential) =
         (ServiceName::new("kube-scheduler").unwrap(), name("scheduler.conf"));
-    let still =
-        Finding::StillStale { service, credential, evidence: Evidence::Sees, restarted: now() };
+    let still = Finding::StillStale {
+        service,
+        content: credential.into(),
+        evidence: Evidence::Sees,
+        restarted: now(),
+    };
     let mut memory = AlarmMemory::default();
     note_services(&mut memory, &seen, std::slice::from_ref(&still), &BTreeMap::new());
     let case = Case { memory: memory.clone(), ..Case::fresh() };
@@ -653,7 +659,7 @@ fn service_stale_after_restart_is_not_updated() {
     };
     let by_hand = Finding::ByHand {
         service: service.clone(),
-        credential: credential.clone(),
+        content: credential.clone().into(),
         evidence: Evidence::Sees,
     };
     for (finding, alarms) in [(by_hand, 1), (left(true), 1), (left(false), 0)] {

@@ -18,12 +18,13 @@ pub use publisher::MetricsPublisher;
 
 use crate::act::RenewError;
 use crate::model::{
-    Alarm, ClockTrust, CredentialName, Freshness, Policy, Renewal, ServiceName, Timestamp, Urgency,
+    Alarm, ClockTrust, ContentName, CredentialName, Freshness, Policy, Renewal, ServiceName,
+    Timestamp, Urgency,
 };
 use crate::pass::{PassError, Report, ServicesReport, Survey};
 
-/// Whether a service's copy of a credential is stale.
-type Stale = BTreeMap<(ServiceName, CredentialName), bool>;
+/// Whether what a service has of a content is stale.
+type Stale = BTreeMap<(ServiceName, ContentName), bool>;
 
 /// The present state, and the counts since the start.
 #[derive(Clone, Debug, Default)]
@@ -118,11 +119,11 @@ impl Known {
             let service = &judged.facts.service.name;
             self.restarts.entry(service.clone()).or_default();
             let updated = report.is_updated(service);
-            for (credential, freshness) in &judged.freshness {
+            for (content, freshness) in &judged.freshness {
                 // Without an observation it is not known.
                 if !matches!(freshness, Freshness::Unknown(_)) {
                     let stale = matches!(freshness, Freshness::Stale(_)) && !updated;
-                    self.stale.insert((service.clone(), credential.clone()), stale);
+                    self.stale.insert((service.clone(), content.clone()), stale);
                 }
             }
         }
@@ -211,8 +212,8 @@ fn services(known: &Known) -> Vec<Family> {
         labels: vec![("service", service.to_string())],
         value: Value::Count(*number),
     });
-    let stale = known.stale.iter().map(|((service, credential), stale)| {
-        let labels = vec![("service", service.to_string()), ("name", credential.to_string())];
+    let stale = known.stale.iter().map(|((service, content), stale)| {
+        let labels = vec![("service", service.to_string()), ("name", content.key())];
         Sample { labels, value: Value::flag(*stale) }
     });
     vec![
@@ -228,7 +229,7 @@ fn services(known: &Known) -> Vec<Family> {
         ),
         Family::gauge(
             "kubecertd_service_stale",
-            "Whether a service uses an outdated credential.",
+            "Whether a service uses an outdated credential, or outdated CA certificates of a file.",
             stale.collect(),
         ),
     ]

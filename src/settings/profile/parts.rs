@@ -243,6 +243,10 @@ pub struct ProfileService {
     pub leader_lease: Option<String>,
     /// The credentials it uses.
     pub uses: Vec<ProfileUse>,
+    /// Where the CA certificates are that it reads only when it starts.
+    pub trusts: Vec<ProfileTrust>,
+    /// The flag for a file in which it needs exactly one certificate.
+    pub one_certificate: Option<String>,
     /// The first version of Kubernetes in which certificates that it keeps in memory expire later
     /// than a year after its start; `None` where it keeps none.
     pub ages_before: Option<Version>,
@@ -262,6 +266,29 @@ pub struct ProfileUse {
     pub to_port: Option<u16>,
     /// The kubeconfig for the first request to kubelet through the service after a renewal.
     pub first_request: Option<CredentialName>,
+}
+
+/// Where CA certificates are that a service reads only when it starts.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase", expecting = "flag, kubeconfig or file")]
+pub enum ProfileTrust {
+    /// In the PEM file that a flag of its pod names.
+    Flag(String),
+    /// In the kubeconfig that this credential is part of.
+    Kubeconfig(CredentialName),
+    /// In this PEM file.
+    File(AbsolutePath),
+}
+
+impl ProfileTrust {
+    /// The credential that names the kubeconfig.
+    #[must_use]
+    pub fn credential(&self) -> Option<&CredentialName> {
+        match self {
+            Self::Kubeconfig(name) => Some(name),
+            Self::Flag(_) | Self::File(_) => None,
+        }
+    }
 }
 
 /// Where a service serves TLS with a credential.

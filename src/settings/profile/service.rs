@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::parts::{ProfileService, ProfileUse, ServedAt};
+use super::parts::{ProfileService, ProfileTrust, ProfileUse, ServedAt};
 use crate::model::{
     AbsolutePath, Essential, ServiceKind, ServiceName, Signal, Takes, UnitRefresh, Version,
 };
@@ -40,6 +40,9 @@ pub(in crate::settings) struct ServiceFragment {
     health: Option<String>,
     #[serde(default)]
     uses: Vec<ProfileUse>,
+    #[serde(default)]
+    trusts: Vec<ProfileTrust>,
+    one_certificate: Option<String>,
 }
 
 /// The job that systemd is asked for.
@@ -59,6 +62,7 @@ pub(in crate::settings) fn service(
     let wrong = |problem| wrong(entry_name.clone(), problem);
     let kind = kind(&mut entry).map_err(wrong)?;
     uses(&entry.uses, &kind).map_err(wrong)?;
+    trusts(&entry, &kind).map_err(wrong)?;
     url(entry.health.as_deref()).map_err(wrong)?;
     Ok(ProfileService {
         name: entry.name.ok_or_else(|| wrong(EntryProblem::Missing("name")))?,
@@ -68,6 +72,8 @@ pub(in crate::settings) fn service(
         leader_lease: entry.leader_lease,
         ages_before: entry.ages_before,
         uses: entry.uses,
+        trusts: entry.trusts,
+        one_certificate: entry.one_certificate,
     })
 }
 
@@ -114,12 +120,7 @@ fn kind(entry: &mut ServiceFragment) -> Result<ServiceKind, EntryProblem> {
 
 /// Checks that the settings of each used credential are consistent, and that each is named once.
 fn uses(uses: &[ProfileUse], kind: &ServiceKind) -> Result<(), EntryProblem> {
-    let no_pod = match kind {
-        ServiceKind::StaticPod { .. } => None,
-        ServiceKind::Unit { .. } => Some("unit"),
-        ServiceKind::Process { .. } => Some("pid_file"),
-        ServiceKind::Command { .. } => Some("command"),
-    };
+    let no_pod = no_pod(kind);
     for (index, one) in uses.iter().enumerate() {
         match (&one.served_at, no_pod, one.takes, one.to_port) {
             // They are the flags of a pod.
@@ -143,6 +144,28 @@ fn uses(uses: &[ProfileUse], kind: &ServiceKind) -> Result<(), EntryProblem> {
         }
     }
     Ok(())
+}
+
+/// Checks that only a pod has flags.
+fn trusts(entry: &ServiceFragment, kind: &ServiceKind) -> Result<(), EntryProblem> {
+    let Some(other) = no_pod(kind) else { return Ok(()) };
+    if entry.trusts.iter().any(|one| matches!(one, ProfileTrust::Flag(_))) {
+        return Err(EntryProblem::NotWith { key: "trusts by flag", other });
+    }
+    match entry.one_certificate {
+        Some(_) => Err(EntryProblem::NotWith { key: "one_certificate", other }),
+        None => Ok(()),
+    }
+}
+
+/// The key of a kind that has no flags.
+fn no_pod(kind: &ServiceKind) -> Option<&'static str> {
+    match kind {
+        ServiceKind::StaticPod { .. } => None,
+        ServiceKind::Unit { .. } => Some("unit"),
+        ServiceKind::Process { .. } => Some("pid_file"),
+        ServiceKind::Command { .. } => Some("command"),
+    }
 }
 
 fn url(health: Option<&str>) -> Result<(), EntryProblem> {

@@ -1,0 +1,95 @@
+//! The root CA is renewed with its own key while it is valid, and CA certificates change under a
+//! node that works.
+
+use std::time::{Duration, Instant};
+
+use kubecertd::formats::x509::{
+    Certificate, DistinguishedName, NamePart, RootLifetime, certificates, new_root,
+};
+use kubecertd::model::days;
+
+use super::availability::Meter;
+use super::common::{CA_CRT, now};
+use super::harness::Node;
+use super::recovery::is_ready_since_boot;
+use super::services::{changed_processes, print_figure, processes};
+
+/// What reads CA certificates only when it starts.
+const RESTARTED: [&str; 3] = ["kube-controller-manager", "kube-scheduler", "kubelet"];
+
+/// No request fails, whichever of the two certificates a client knows. What reads CA certificates
+/// only when it starts is restarted, once, and nothing else.
+pub fn before_expiry(node: &mut Node) {
+    node.expire_root(20);
+    // What runs has read the one that is renewed now.
+    node.power_cut(|_| ());
+    node.wait_for("it is Ready again", |node| is_ready_since_boot(node).then_some(()));
+    node.install_past_first_pass();
+    let old = root_of(node);
+    let before = processes(node);
+    let knows_old = Meter::that_trusts(node, std::slice::from_ref(&old));
+    let began = Instant::now();
+    let shown = node.exec("kubecertd ca renew --offline");
+    assert!(shown.contains("renewed until "), "{shown}");
+    let new = root_of(node);
+    let knows_new = Meter::that_trusts(node, std::slice::from_ref(&new));
+    let knows_both = Meter::that_trusts(node, &[old, new.clone()]);
+
+    node.wait_for("the services have read the renewed root", |node| {
+        let status = node.try_exec("kubecertd check --output wide");
+        let text = String::from_utf8_lossy(&status.stdout).into_owned();
+        let changed = changed_processes(&before, &processes(node));
+        (changed == RESTARTED && !text.contains("stale")).then_some(())
+    });
+    let restarted = processes(node);
+    print_figure(&format!("in use {:.0} s after the command", began.elapsed().as_secs_f64()));
+    node.wait_for("the renewed root is published", |node| {
+        let published = node.kubectl(
+            "-n kube-system get configmap kube-root-ca.crt -o jsonpath='{.data.ca\\.crt}'",
+        );
+        (published == node.text(CA_CRT)).then_some(())
+    });
+    let pass = node.request_pass();
+    assert!(pass.failed.is_empty() && pass.not_refreshed.is_empty(), "{pass:?}");
+    assert_eq!(processes(node), restarted, "they are restarted once");
+    assert!(node.is_ready());
+    for (what, meter) in [("old", knows_old), ("renewed", knows_new), ("both", knows_both)] {
+        let figures = meter.stop();
+        print_figure(&format!("a client that knows the {what}: {figures}"));
+        assert_eq!(figures.failed, 0, "{what}: {figures}");
+    }
+    node.assert_accepted();
+}
+
+/// An operator makes a bundle of ca.crt by hand, and controller-manager.conf is due. With two
+/// certificates to sign with, kube-controller-manager would not work after a restart.
+pub fn bundle_by_hand(node: &mut Node) {
+    node.install_past_first_pass();
+    let (original, own) = (node.text(CA_CRT), root_of(node));
+    let lifetime =
+        RootLifetime { now: now(), tolerated_skew: Duration::ZERO, validity: days(3650) };
+    let other = DistinguishedName::from_parts(&[(NamePart::CommonName, "kubernetes-2")]).unwrap();
+    let other = new_root(&other, &own.key_algorithm, &lifetime).unwrap().certificate;
+    node.write(CA_CRT, format!("{original}{}", other.to_pem()));
+    node.age("controller-manager.conf", 10);
+    let before = processes(node);
+    let pass = node.request_pass();
+    assert!(pass.failed.is_empty() && !pass.renewed.is_empty(), "{pass:?}");
+    assert_eq!(changed_processes(&before, &processes(node)), Vec::<String>::new());
+    let alarm = node.wait_for_alarm("services-not-updated (250.003)");
+    assert!(
+        alarm
+            .contains("needs exactly one certificate in /etc/kubernetes/pki/ca.crt, which holds 2"),
+        "{alarm}"
+    );
+
+    node.write(CA_CRT, original);
+    let pass = node.request_pass();
+    assert!(pass.failed.is_empty() && pass.not_refreshed.is_empty(), "{pass:?}");
+    assert_eq!(changed_processes(&before, &processes(node)), ["kube-controller-manager"]);
+    assert!(!node.exec("kubecertd check --output wide || true").contains("stale"));
+}
+
+fn root_of(node: &Node) -> Certificate {
+    certificates(&node.read(CA_CRT)).unwrap().remove(0)
+}
