@@ -1,7 +1,7 @@
 //! What a rotation of the root CA finds on the nodes and in the API, and what it does there.
 //!
-//! A rotation goes through levels, each of which holds on every node before the next one begins. No
-//! level is stored: it is computed from these facts.
+//! A rotation goes through levels, one after the other, forth or back. The nodes agree on the level
+//! that they work to; whether a node has it is computed from these facts, and stored nowhere.
 
 /// One of the two roots of a rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -10,6 +10,17 @@ pub enum RootCa {
     Old,
     /// The one that signs after it.
     New,
+}
+
+impl RootCa {
+    /// The other one.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Old => Self::New,
+            Self::New => Self::Old,
+        }
+    }
 }
 
 /// The roots that a file or a process trusts.
@@ -31,6 +42,23 @@ impl TrustedRoots {
             RootCa::Old => self != Self::New,
             RootCa::New => self != Self::Old,
         }
+    }
+}
+
+/// A certificate and what is shown behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Chain {
+    /// The root that signed it.
+    pub issuer: RootCa,
+    /// Whether a bridge stands behind it: a certificate of the other root for this root's key.
+    pub bridge: bool,
+}
+
+impl Chain {
+    /// Whether it verifies where these roots are trusted.
+    #[must_use]
+    pub fn verifies_by(self, trusted: TrustedRoots) -> bool {
+        trusted.has(self.issuer) || (self.bridge && trusted.has(self.issuer.other()))
     }
 }
 
@@ -73,13 +101,15 @@ pub enum SigningFiles {
 /// What is found on a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RotationFacts {
-    /// `ca.crt`, by which kubelet and the API server accept clients. Both read it again.
+    /// `ca.crt`.
     pub ca: CaFile,
+    /// The roots by which kubelet accepts clients. It reads `ca.crt` again by itself.
+    pub kubelet_accepts: TrustedRoots,
     /// The CA certificates in kubelet.conf.
     pub kubelet_trust: TrustedRoots,
-    /// The issuer of kubelet's client certificate.
-    pub kubelet_client: RootCa,
-    /// What the running kubelet read at its start: the two before this.
+    /// kubelet's client certificate.
+    pub kubelet_client: Chain,
+    /// What the running kubelet read at its start of the two before this.
     pub kubelet: LoadedFacts,
     /// What only a control-plane node has.
     pub control_plane: Option<ControlPlaneFacts>,
@@ -90,8 +120,8 @@ pub struct RotationFacts {
 pub struct LoadedFacts {
     /// The CA certificates.
     pub trust: TrustedRoots,
-    /// The issuer of its client certificate.
-    pub client: RootCa,
+    /// Its client certificate.
+    pub client: Chain,
 }
 
 /// What is found on a control-plane node alone.
@@ -106,10 +136,12 @@ pub struct ControlPlaneFacts {
     /// The CA certificates in the kubeconfigs of the administrators, kube-controller-manager and
     /// kube-scheduler.
     pub kubeconfigs: TrustedRoots,
-    /// The issuer of the client certificates in them, and of apiserver-kubelet-client.
-    pub clients: RootCa,
-    /// The issuer of the API server's certificate, which it reads again.
-    pub server: RootCa,
+    /// The client certificates in them, and apiserver-kubelet-client.
+    pub clients: Chain,
+    /// The API server's certificate.
+    pub server: Chain,
+    /// What the API server has read again of its files.
+    pub api_server: ApiServerFacts,
     /// What kube-controller-manager read at its start.
     pub controller_manager: LoadedFacts,
     /// What it read of `ca.crt` at its start, and publishes while it is the leader.
@@ -118,13 +150,13 @@ pub struct ControlPlaneFacts {
     pub scheduler: LoadedFacts,
 }
 
-/// What is found in the API.
+/// What an API server works with. It reads its files again by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ApiFacts {
-    /// The ConfigMaps kube-root-ca.crt and the token Secrets, which kube-controller-manager writes.
-    pub published: TrustedRoots,
-    /// cluster-info, and every caBundle that held the old root.
-    pub objects: TrustedRoots,
+pub struct ApiServerFacts {
+    /// The roots by which it accepts clients.
+    pub accepts: TrustedRoots,
+    /// The certificate that it shows.
+    pub shows: Chain,
 }
 
 /// A level of a rotation.
@@ -150,39 +182,37 @@ impl RotationLevel {
     pub const ALL: [Self; 6] =
         [Self::Rest, Self::Staged, Self::Trusted, Self::Clients, Self::Servers, Self::Distrusted];
 
-    /// The next one.
+    /// The next one on the way to another; itself where it is that one.
     #[must_use]
-    pub fn next(self) -> Self {
-        match self {
-            Self::Rest => Self::Staged,
-            Self::Staged => Self::Trusted,
-            Self::Trusted => Self::Clients,
-            Self::Clients => Self::Servers,
-            Self::Servers | Self::Distrusted => Self::Distrusted,
-        }
-    }
-
-    /// The one before it.
-    #[must_use]
-    pub fn previous(self) -> Self {
-        match self {
-            Self::Rest | Self::Staged => Self::Rest,
-            Self::Trusted => Self::Staged,
-            Self::Clients => Self::Trusted,
-            Self::Servers => Self::Clients,
-            Self::Distrusted => Self::Servers,
-        }
+    pub fn towards(self, goal: Self) -> Self {
+        let mut between = Self::ALL.into_iter().filter(|level| match goal > self {
+            true => *level > self && *level <= goal,
+            false => *level < self && *level >= goal,
+        });
+        let next = if goal > self { between.next() } else { between.next_back() };
+        next.unwrap_or(self)
     }
 }
 
-/// The levels between which a node or a cluster is.
+/// What the nodes have agreed on: each of them works to the second level, and has everything of the
+/// first or of the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LevelRange {
-    /// The highest level of which everything holds.
-    pub floor: RotationLevel,
-    /// The lowest level that explains everything: higher than the floor where a step to it or from
-    /// it is made.
-    pub ceiling: RotationLevel,
+pub struct Agreement {
+    /// It grows by one with each change.
+    pub generation: u64,
+    /// The level that all nodes had when it was made, or were on their way to or from.
+    pub from: RotationLevel,
+    /// The level to which they work.
+    pub to: RotationLevel,
+}
+
+/// How far a node is with an agreement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeProgress {
+    /// The generation of the last agreement that it has worked by.
+    pub generation: u64,
+    /// Whether it has everything of the level of that one.
+    pub is_done: bool,
 }
 
 /// A program that reads its files only when it starts.
@@ -196,7 +226,27 @@ pub enum RestartedProgram {
     Kubelet,
 }
 
-/// One step of a rotation on one node. Each is a transaction, or one restart.
+/// A program that reads files again by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReloadingProgram {
+    /// kube-apiserver: `ca.crt`, and the certificate that it shows.
+    ApiServer,
+    /// kubelet: `ca.crt`.
+    Kubelet,
+}
+
+/// Certificates that are shown with a bridge behind them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BridgeHolder {
+    /// The client certificates of the control plane.
+    Clients,
+    /// kubelet's client certificate.
+    KubeletClient,
+    /// The API server's certificate.
+    Server,
+}
+
+/// One step of a rotation on one node. Each is a transaction, a restart, or a time of waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RotationStep {
     /// Gives kube-controller-manager these files to sign with. Its manifest changes where they were
@@ -210,12 +260,19 @@ pub enum RotationStep {
     TrustInKubeconfigs(TrustedRoots),
     /// Writes them into kubelet.conf.
     TrustInKubelet(TrustedRoots),
-    /// Issues the client certificates of the control plane.
+    /// Issues the client certificates of the control plane, with a bridge behind them where there
+    /// is one.
     IssueClients(RootCa),
-    /// Has kubelet's client certificate issued.
+    /// Has kubelet's client certificate issued, and keeps it only where this root signed it.
     IssueKubeletClient(RootCa),
     /// Issues the API server's certificate.
     IssueServer(RootCa),
+    /// Puts the bridge behind certificates that lack it.
+    AddBridge(BridgeHolder),
+    /// Removes the bridge from behind certificates.
+    DropBridge(BridgeHolder),
+    /// Waits until a program has read its files again.
+    Await(ReloadingProgram),
     /// Restarts a program.
     Restart(RestartedProgram),
 }

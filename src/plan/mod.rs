@@ -63,7 +63,7 @@ pub use on_disk::OnDisk;
 pub use planner::{plan, terms};
 pub use refresh::{Refresh, Situation, Trigger, plan_refresh};
 pub use restart_lease::{LEASE_DURATION, NEEDED_BEFORE_STOP};
-pub use rotation::{cluster_level, level_to_work_to, next_step, node_level, trust_in_objects};
+pub use rotation::{next_agreement, next_step, trust_in_objects};
 pub use steps::{Judged, Plan, Request, Step, Terms};
 pub use turn::{CheckPeers, Go, Refusal, Stake, TakeTurn, TurnAnswer, TurnFacts, TurnStep};
 pub use words::{remaining, span};

@@ -1,19 +1,17 @@
-//! The rotation of the root CA: the level of a node and of a cluster, and the next step to another
-//! level.
+//! The rotation of the root CA: the next step of a node to a level, and the agreement of the nodes
+//! on that level.
 //!
-//! The steps of a level are made in one order whether the rotation goes on or back. What makes that
-//! safe is that no node begins with a level before all nodes have the one before it. This is
-//! checked by a model of a cluster, whatever the order of the nodes' steps is.
+//! A node makes the steps to a level in one order, wherever it begins: from the level before it,
+//! from the one after it, or from anything else, such as a file that was restored. What makes that
+//! safe is that all nodes are at two neighbouring levels or between them at any time. Both are
+//! checked by a model of a cluster, whatever the order of the steps is.
 //!
-//! Nothing makes these steps yet, and nothing may before this is right too: a single fact that
-//! falls back by itself (a restored file, flags that `kubeadm upgrade` drops, a node that was left
-//! out) takes its whole node back; the bridge is no fact yet, and neither is what the API server
-//! has loaded; and the model knows no level that lags, and no certificate of another root than the
-//! one that was asked for.
+//! Nothing makes these steps yet.
 
 use crate::model::{
-    ApiFacts, CaFile, ControlPlaneFacts, LevelRange, LoadedFacts, RestartedProgram, RootCa,
-    RotationFacts, RotationLevel, RotationStep, SigningFiles, TrustedRoots,
+    Agreement, BridgeHolder, CaFile, Chain, ControlPlaneFacts, LoadedFacts, NodeProgress,
+    ReloadingProgram, RestartedProgram, RootCa, RotationFacts, RotationLevel, RotationStep,
+    SigningFiles, TrustedRoots,
 };
 
 /// What holds on a node that has a level.
@@ -25,9 +23,22 @@ struct Wanted {
     trust: TrustedRoots,
     clients: RootCa,
     server: RootCa,
+    bridge: WantedBridge,
 }
 
-fn wanted(level: RotationLevel) -> Wanted {
+/// Whether a bridge is to stand behind certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WantedBridge {
+    /// Behind those of the new root.
+    New,
+    /// Behind none.
+    None,
+    /// One that is there stays: behind certificates of the old root it connects clients that know
+    /// the new one alone, on the way back.
+    Kept,
+}
+
+fn wanted(level: RotationLevel, has_bridge: bool) -> Wanted {
     use RootCa::{New, Old};
     let rest = Wanted {
         ca: CaFile::Old,
@@ -36,10 +47,12 @@ fn wanted(level: RotationLevel) -> Wanted {
         trust: TrustedRoots::Old,
         clients: Old,
         server: Old,
+        bridge: WantedBridge::Kept,
     };
     let staged = Wanted { signing: SigningFiles::Own(Old), ..rest };
     let trusted = Wanted { ca: CaFile::OldNew, trust: TrustedRoots::Both, ..staged };
-    let clients = Wanted { signing: SigningFiles::Own(New), clients: New, ..trusted };
+    let bridge = if has_bridge { WantedBridge::New } else { WantedBridge::Kept };
+    let clients = Wanted { signing: SigningFiles::Own(New), clients: New, bridge, ..trusted };
     let servers = Wanted { ca: CaFile::NewOld, ca_key: New, server: New, ..clients };
     match level {
         RotationLevel::Rest => rest,
@@ -51,16 +64,21 @@ fn wanted(level: RotationLevel) -> Wanted {
             ca: CaFile::New,
             signing: SigningFiles::CaFiles,
             trust: TrustedRoots::New,
+            bridge: WantedBridge::None,
             ..servers
         },
     }
 }
 
-/// The next step of a node to a level; `None` where it has it. The node has the level before it, or
-/// the one after it, or is between the two.
+/// The next step of a node to a level; `None` where it has everything of it. `has_bridge` is
+/// whether there is a bridge from the old root to the new one.
 #[must_use]
-pub fn next_step(node: &RotationFacts, level: RotationLevel) -> Option<RotationStep> {
-    let wanted = wanted(level);
+pub fn next_step(
+    node: &RotationFacts,
+    level: RotationLevel,
+    has_bridge: bool,
+) -> Option<RotationStep> {
+    let wanted = wanted(level, has_bridge);
     match &node.control_plane {
         Some(facts) => control_plane_step(node, facts, &wanted),
         None => write_ca(node, None, &wanted).or_else(|| kubelet_step(node, &wanted)),
@@ -84,18 +102,19 @@ fn control_plane_step(
     };
     let trust = (facts.kubeconfigs != wanted.trust)
         .then_some(RotationStep::TrustInKubeconfigs(wanted.trust));
-    let clients =
-        (facts.clients != wanted.clients).then_some(RotationStep::IssueClients(wanted.clients));
-    let server =
-        (facts.server != wanted.server).then_some(RotationStep::IssueServer(wanted.server));
-    let read = LoadedFacts { trust: wanted.trust, client: wanted.clients };
-    let restart =
-        |program, loaded: &LoadedFacts| (*loaded != read).then_some(RotationStep::Restart(program));
+    let clients = leaf_step(facts.clients, wanted.clients, wanted.bridge, BridgeHolder::Clients);
+    let server = leaf_step(facts.server, wanted.server, wanted.bridge, BridgeHolder::Server);
+    let has_read =
+        facts.api_server.accepts == node.ca.trust() && facts.api_server.shows == facts.server;
+    let restart = |program, loaded: &LoadedFacts| {
+        (!has_loaded(loaded, wanted)).then_some(RotationStep::Restart(program))
+    };
     before
         .or_else(|| write_ca(node, Some(facts.ca_key), wanted))
         .or(trust)
         .or(clients)
         .or(server)
+        .or((!has_read).then_some(RotationStep::Await(ReloadingProgram::ApiServer)))
         .or(after)
         .or_else(|| restart(ControllerManager, &facts.controller_manager))
         .or((facts.root_ca != wanted.trust).then_some(RotationStep::Restart(ControllerManager)))
@@ -114,171 +133,71 @@ fn write_ca(node: &RotationFacts, ca_key: Option<RootCa>, wanted: &Wanted) -> Op
     }
 }
 
+fn leaf_step(
+    found: Chain,
+    issuer: RootCa,
+    bridge: WantedBridge,
+    holder: BridgeHolder,
+) -> Option<RotationStep> {
+    if found.issuer != issuer {
+        return Some(match holder {
+            BridgeHolder::Clients => RotationStep::IssueClients(issuer),
+            BridgeHolder::KubeletClient => RotationStep::IssueKubeletClient(issuer),
+            BridgeHolder::Server => RotationStep::IssueServer(issuer),
+        });
+    }
+    match bridge {
+        WantedBridge::New if issuer == RootCa::New && !found.bridge => {
+            Some(RotationStep::AddBridge(holder))
+        }
+        WantedBridge::None if found.bridge => Some(RotationStep::DropBridge(holder)),
+        WantedBridge::New | WantedBridge::None | WantedBridge::Kept => None,
+    }
+}
+
 fn kubelet_step(node: &RotationFacts, wanted: &Wanted) -> Option<RotationStep> {
-    let read = LoadedFacts { trust: wanted.trust, client: wanted.clients };
-    if node.kubelet_trust != wanted.trust {
-        Some(RotationStep::TrustInKubelet(wanted.trust))
-    } else if node.kubelet_client != wanted.clients {
-        Some(RotationStep::IssueKubeletClient(wanted.clients))
-    } else if node.kubelet != read {
-        Some(RotationStep::Restart(RestartedProgram::Kubelet))
-    } else {
-        None
-    }
+    let trust =
+        (node.kubelet_trust != wanted.trust).then_some(RotationStep::TrustInKubelet(wanted.trust));
+    let holder = BridgeHolder::KubeletClient;
+    trust
+        .or_else(|| leaf_step(node.kubelet_client, wanted.clients, wanted.bridge, holder))
+        .or((node.kubelet_accepts != node.ca.trust())
+            .then_some(RotationStep::Await(ReloadingProgram::Kubelet)))
+        .or((!has_loaded(&node.kubelet, wanted))
+            .then_some(RotationStep::Restart(RestartedProgram::Kubelet)))
 }
 
-/// The levels between which a node is.
+/// Whether a program has read at its start what it needs. The bridge behind its certificate is for
+/// servers that know the old root alone, of which there are none after the level before this one.
+fn has_loaded(loaded: &LoadedFacts, wanted: &Wanted) -> bool {
+    loaded.trust == wanted.trust && loaded.client.issuer == wanted.clients
+}
+
+/// The CA certificates that the objects of the API are to have for a level: cluster-info, and every
+/// caBundle that held the old root.
 #[must_use]
-pub fn node_level(node: &RotationFacts) -> LevelRange {
-    let levels = RotationLevel::ALL.into_iter();
-    let floor = levels.clone().take_while(|level| has_reached(node, *level)).last();
-    let ceiling = levels.clone().find(|level| is_within(node, *level));
-    LevelRange {
-        floor: floor.unwrap_or(RotationLevel::Rest),
-        ceiling: ceiling.unwrap_or(RotationLevel::Distrusted),
-    }
+pub fn trust_in_objects(level: RotationLevel) -> TrustedRoots {
+    wanted(level, false).trust
 }
 
-/// Whether everything of a level holds, or of a later one.
-fn has_reached(node: &RotationFacts, level: RotationLevel) -> bool {
-    let trusts = |wanted: RootCa| {
-        let kubelet = node.kubelet.trust.has(wanted) && node.kubelet_trust.has(wanted);
-        let of_control_plane = |facts: &ControlPlaneFacts| {
-            facts.kubeconfigs.has(wanted)
-                && facts.controller_manager.trust.has(wanted)
-                && facts.root_ca.has(wanted)
-                && facts.scheduler.trust.has(wanted)
-        };
-        node.ca.trust().has(wanted) && kubelet && node.control_plane.iter().all(of_control_plane)
-    };
-    let has_new_clients = || {
-        let kubelet = node.kubelet.client == RootCa::New && node.kubelet_client == RootCa::New;
-        kubelet
-            && node.control_plane.iter().all(|facts| {
-                facts.clients == RootCa::New
-                    && facts.controller_manager.client == RootCa::New
-                    && facts.scheduler.client == RootCa::New
-                    && facts.signing != SigningFiles::Own(RootCa::Old)
-            })
-    };
-    let control_plane = node.control_plane.as_ref();
-    match level {
-        RotationLevel::Rest => true,
-        RotationLevel::Staged => control_plane.is_none_or(|facts| {
-            let is_own = facts.signing != SigningFiles::CaFiles && facts.signing_is_loaded;
-            is_own || node.ca == CaFile::New
-        }),
-        RotationLevel::Trusted => trusts(RootCa::New),
-        RotationLevel::Clients => has_new_clients(),
-        RotationLevel::Servers => control_plane.is_none_or(|facts| {
-            facts.server == RootCa::New && facts.ca_key == RootCa::New && node.ca != CaFile::OldNew
-        }),
-        RotationLevel::Distrusted => next_step(node, RotationLevel::Distrusted).is_none(),
-    }
-}
-
-/// Whether nothing is there that only a later level has.
-fn is_within(node: &RotationFacts, level: RotationLevel) -> bool {
-    let control_plane = node.control_plane.as_ref();
-    let is_any_new = |of_node: bool, of_control_plane: fn(&ControlPlaneFacts) -> bool| {
-        of_node || control_plane.is_some_and(of_control_plane)
-    };
-    let trusts_new = is_any_new(
-        node.ca != CaFile::Old
-            || node.kubelet_trust != TrustedRoots::Old
-            || node.kubelet.trust != TrustedRoots::Old,
-        |facts| {
-            facts.kubeconfigs != TrustedRoots::Old
-                || facts.controller_manager.trust != TrustedRoots::Old
-                || facts.root_ca != TrustedRoots::Old
-                || facts.scheduler.trust != TrustedRoots::Old
-        },
-    );
-    let has_new_client = is_any_new(
-        node.kubelet_client == RootCa::New || node.kubelet.client == RootCa::New,
-        |facts| {
-            facts.clients == RootCa::New
-                || facts.controller_manager.client == RootCa::New
-                || facts.scheduler.client == RootCa::New
-                || facts.signing == SigningFiles::Own(RootCa::New)
-        },
-    );
-    let has_new_server =
-        is_any_new(false, |facts| facts.server == RootCa::New || facts.ca_key == RootCa::New);
-    let distrusts_old = is_any_new(
-        node.ca == CaFile::New
-            || node.kubelet_trust == TrustedRoots::New
-            || node.kubelet.trust == TrustedRoots::New,
-        |facts| {
-            facts.kubeconfigs == TrustedRoots::New
-                || facts.controller_manager.trust == TrustedRoots::New
-                || facts.root_ca == TrustedRoots::New
-                || facts.scheduler.trust == TrustedRoots::New
-        },
-    );
-    let has_own_signing = control_plane
-        .is_some_and(|facts| facts.signing != SigningFiles::CaFiles || !facts.signing_is_loaded);
-    match level {
-        RotationLevel::Rest => !has_own_signing && !trusts_new,
-        RotationLevel::Staged => !trusts_new,
-        RotationLevel::Trusted => !has_new_client && !has_new_server && !distrusts_old,
-        RotationLevel::Clients => !has_new_server && !distrusts_old,
-        RotationLevel::Servers => !distrusts_old,
-        RotationLevel::Distrusted => true,
-    }
-}
-
-/// The levels between which a cluster is: of all its nodes, and of the objects in its API.
+/// The next agreement on the way to a goal; `None` while a node has not heard of the present one or
+/// is not done with it, the objects of the API are not, or the goal is reached.
+///
+/// Turning round needs no node: from one level and the next, all nodes may work to either.
 #[must_use]
-pub fn cluster_level(nodes: &[RotationFacts], api: &ApiFacts) -> LevelRange {
-    let both = [api.published, api.objects];
-    let of_api = LevelRange {
-        floor: if both.iter().all(|trust| *trust == TrustedRoots::New) {
-            RotationLevel::Distrusted
-        } else if both.iter().all(|trust| trust.has(RootCa::New)) {
-            RotationLevel::Servers
-        } else {
-            RotationLevel::Staged
-        },
-        ceiling: if both.contains(&TrustedRoots::New) {
-            RotationLevel::Distrusted
-        } else if both.contains(&TrustedRoots::Both) {
-            RotationLevel::Trusted
-        } else {
-            RotationLevel::Rest
-        },
-    };
-    nodes.iter().map(node_level).fold(of_api, |all, one| LevelRange {
-        floor: all.floor.min(one.floor),
-        ceiling: all.ceiling.max(one.ceiling),
-    })
-}
-
-/// The level to which a node works now, on the way of its cluster to a goal; `None` where it waits
-/// for others, or has the goal. It takes up nothing of a level before all have the one before, and
-/// going back it gives up nothing before all are without the one after.
-#[must_use]
-pub fn level_to_work_to(
-    node: LevelRange,
-    cluster: LevelRange,
+pub fn next_agreement(
+    present: &Agreement,
     goal: RotationLevel,
-) -> Option<RotationLevel> {
-    if node.ceiling > goal {
-        let level = cluster.ceiling.previous().max(goal);
-        (node.ceiling > level).then_some(level)
-    } else {
-        let level = cluster.floor.next().min(goal);
-        (node.floor < level).then_some(level)
+    nodes: &[NodeProgress],
+    objects_are_done: bool,
+) -> Option<Agreement> {
+    let Agreement { generation, from, to } = *present;
+    let next = |from, to| Some(Agreement { generation: generation.saturating_add(1), from, to });
+    let is_done = |node: &NodeProgress| node.generation == generation && node.is_done;
+    if nodes.iter().all(is_done) && objects_are_done {
+        return (to != goal).then(|| next(to, to.towards(goal)))?;
     }
-}
-
-/// What the objects of the API are to trust now, on the way to a goal.
-#[must_use]
-pub fn trust_in_objects(cluster: LevelRange, goal: RotationLevel) -> TrustedRoots {
-    let level = if cluster.ceiling > goal {
-        cluster.ceiling.previous().max(goal)
-    } else {
-        cluster.floor.next().min(goal)
-    };
-    wanted(level).trust
+    // The goal is behind the level to which they work.
+    let turns = from != to && to.towards(goal) == from;
+    turns.then(|| next(to, from))?
 }

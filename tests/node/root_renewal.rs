@@ -52,7 +52,8 @@ pub fn before_expiry(node: &mut Node) {
     let pass = node.request_pass();
     assert!(pass.failed.is_empty() && pass.not_refreshed.is_empty(), "{pass:?}");
     assert_eq!(processes(node), restarted, "they are restarted once");
-    assert!(node.is_ready());
+    // kubelet of 1.20 reports that it is not Ready until it has asked its container runtime.
+    node.wait_for("it is Ready again", |node| node.is_ready().then_some(()));
     for (what, meter) in [("old", knows_old), ("renewed", knows_new), ("both", knows_both)] {
         let figures = meter.stop();
         print_figure(&format!("a client that knows the {what}: {figures}"));
