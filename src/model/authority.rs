@@ -42,6 +42,11 @@ impl<C: Dated> Anchors<C> {
         self.anchors.iter().filter(|anchor| anchor.can_sign).map(|anchor| &anchor.certificate)
     }
 
+    /// Those that can't sign: they are trusted, and have another key.
+    pub fn others(&self) -> impl Iterator<Item = &C> {
+        self.anchors.iter().filter(|anchor| !anchor.can_sign).map(|anchor| &anchor.certificate)
+    }
+
     /// The certificate to sign with at a time, or the one whose dates say why nothing is signed. Of
     /// those that can sign it is the one that is valid then and expires last; where none is valid,
     /// the one that expires last. Of two that expire in the same second it is the first one.

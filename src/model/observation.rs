@@ -268,6 +268,13 @@ impl AuthorityState {
             Self::Absent | Self::Unreadable(_) | Self::NotARoot(_) => None,
         }
     }
+
+    /// The next of the trusted certificates with another key to expire.
+    #[must_use]
+    pub fn next_other_to_expire(&self, now: Timestamp) -> Option<&AuthorityCertificate> {
+        let Self::Present { anchors, .. } = self else { return None };
+        anchors.others().filter(|one| now <= one.not_after).min_by_key(|one| one.not_after)
+    }
 }
 
 /// What matters of an authority's certificate.

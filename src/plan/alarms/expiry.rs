@@ -78,17 +78,25 @@ fn authority(
             repair,
         ));
     }
+    if end <= situation.now.plus(within) {
+        let reason = format!(
+            "{file} expires at {end}, and no certificate that it signs is valid for longer"
+        );
+        return Some(soon(situation, name, end, reason, repair));
+    }
+    let other = facts.state.next_other_to_expire(situation.now)?;
+    let end = other.not_after;
     (end <= situation.now.plus(within)).then(|| {
-        soon(
-            situation,
-            name,
-            end,
-            format!(
-                "{file} expires at {end}, and no certificate that it signs is valid for \
-                longer"
-            ),
-            repair,
-        )
+        let reason = format!(
+            "{} (serial {}) in {file}, which does not sign any more, expires at {end}: \
+             certificates that it signed are not accepted from then on",
+            other.subject, other.serial
+        );
+        let repair = format!(
+            "Have the certificates that it signed be issued by the CA that signs now (kubecertd \
+             check shows those of this node), and remove it from {file}."
+        );
+        soon(situation, name, end, reason, &repair)
     })
 }
 

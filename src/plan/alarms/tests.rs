@@ -257,6 +257,22 @@ fn authority_is_alarmed_by_days_and_root_long_before() {
     }
 }
 
+/// The root that was replaced is still trusted, and what it signed is lost when it expires.
+#[test]
+fn root_that_signs_no_more_is_alarmed_before_its_expiry() {
+    for (left, expected) in [(181, None), (180, Some(SOON)), (-1, None)] {
+        let mut facts = authority("ca", 3_000, AuthorityKey::Usable);
+        let AuthorityState::Present { anchors, .. } = &mut facts.state else { panic!() };
+        let signer = anchors.signers().next().unwrap().clone();
+        let other = AuthorityCertificate { not_after: at(left), ..signer.clone() };
+        let anchor = |certificate, can_sign| Anchor { certificate, can_sign };
+        *anchors = vec![anchor(other, false), anchor(signer, true)].into();
+        let case = Case { authorities: vec![facts], ..Case::fresh() };
+        let expected: Vec<_> = expected.map(|kind| format!("{kind}ca")).into_iter().collect();
+        assert_eq!(case.raised(), expected, "{left}");
+    }
+}
+
 /// A credential that is renewed here is alarmed only when it was not; that of others when they are
 /// late.
 #[test]

@@ -28,8 +28,20 @@ pub fn judge_authority(
             remaining(now, end)
         )
     });
+    let other = facts.state.next_other_to_expire(now);
+    let other_ends_soon =
+        other.filter(|other| other.not_after <= now.plus(warn_before)).map(|other| {
+            format!(
+                "{} (serial {}), which is trusted besides, expires {}: what it signed is not \
+                 accepted from then on",
+                other.subject,
+                other.serial,
+                remaining(now, other.not_after)
+            )
+        });
     let reasons = [trouble].into_iter().filter(|reason| !reason.is_empty());
-    let reason = reasons.chain(ends_soon).chain(warnings(facts)).collect::<Vec<_>>().join("; ");
+    let reasons = reasons.chain(ends_soon).chain(other_ends_soon).chain(warnings(facts));
+    let reason = reasons.collect::<Vec<_>>().join("; ");
     let wrong = match condition {
         AuthorityCondition::Usable | AuthorityCondition::External => false,
         AuthorityCondition::Absent => facts.authority.need != Need::Optional,
