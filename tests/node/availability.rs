@@ -51,14 +51,17 @@ pub struct Figures {
     pub longest_gap: Duration,
     /// From the first to the last of failed requests in a row.
     pub outages: Vec<(Instant, Instant)>,
-    /// How many of the failed ones were being read when etcd got another leader: etcd 3.4 answers
-    /// with an error that no client tries again (since 3.5 it is one that is).
-    pub leader_changed: usize,
+    /// How many of the failed ones were being read when a member of etcd stopped: etcd 3.4 answers
+    /// with an error that no client tries again.
+    pub lost_by_etcd: usize,
     /// What went wrong first.
     reason: Option<String>,
 }
 
-const LEADER_CHANGED: &str = "etcdserver: leader changed";
+/// The errors of requests that are being read when etcd gets another leader (since 3.5 it is one
+/// that is tried again), and when its server has just been closed.
+const LOST_BY_ETCD: [&str; 2] =
+    ["etcdserver: leader changed", "HTTP status code 200; transport: missing content-type field"];
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -183,7 +186,8 @@ impl Client {
                 }
                 Err(reason) => {
                     figures.failed += 1;
-                    figures.leader_changed += usize::from(reason.contains(LEADER_CHANGED));
+                    let is_lost = LOST_BY_ETCD.iter().any(|text| reason.contains(text));
+                    figures.lost_by_etcd += usize::from(is_lost);
                     figures.reason.get_or_insert(reason);
                     failing.get_or_insert((began, began)).1 = Instant::now();
                 }
