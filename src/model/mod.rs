@@ -75,9 +75,9 @@ pub use root_ca::{
     RootCertificate, RootRelation, RootSignature, SameNameObstacle,
 };
 pub use rotation::{
-    Agreement, ApiServerFacts, BridgeHolder, CaFile, Chain, ControlPlaneFacts, LoadedFacts,
-    NodeProgress, ReloadingProgram, RestartedProgram, RootCa, RotationFacts, RotationLevel,
-    RotationStep, SigningFiles, TrustedRoots,
+    Agreement, ApiServerFacts, BridgeHolder, Bridges, CaFile, Chain, ControlPlaneFacts,
+    LoadedFacts, NodeProgress, ReloadingProgram, RestartedProgram, RootCa, RotationFacts,
+    RotationLevel, RotationStep, ServingFacts, SigningFiles, TrustedRoots,
 };
 pub use running::{Consumer, Health, Holding, Instance, Presence, Sees, Serves, ServiceFacts};
 pub use san::{InvalidSan, San, SanChange};

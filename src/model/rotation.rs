@@ -3,6 +3,8 @@
 //! A rotation goes through levels, one after the other, forth or back. The nodes agree on the level
 //! that they work to; whether a node has it is computed from these facts, and stored nowhere.
 
+use serde::{Deserialize, Serialize};
+
 /// One of the two roots of a rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RootCa {
@@ -62,6 +64,28 @@ impl Chain {
     }
 }
 
+/// Which bridges a rotation has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bridges {
+    /// Of the new root, signed by the old one.
+    pub forth: bool,
+    /// Of the old root, signed by the new one: for the way back from where clients may know the new
+    /// root alone.
+    pub back: bool,
+}
+
+impl Bridges {
+    /// A certificate of a root, with the bridge of that root behind it where there is one.
+    #[must_use]
+    pub fn behind(self, issuer: RootCa) -> Chain {
+        let bridge = match issuer {
+            RootCa::Old => self.back,
+            RootCa::New => self.forth,
+        };
+        Chain { issuer, bridge }
+    }
+}
+
 /// The certificates in `ca.crt`, in their order: that of the root whose key is in `ca.key` comes
 /// first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,6 +135,8 @@ pub struct RotationFacts {
     pub kubelet_client: Chain,
     /// What the running kubelet read at its start of the two before this.
     pub kubelet: LoadedFacts,
+    /// The certificate that kubelet serves, and the running one does, where the root signs it.
+    pub kubelet_server: Option<ServingFacts>,
     /// What only a control-plane node has.
     pub control_plane: Option<ControlPlaneFacts>,
 }
@@ -122,6 +148,15 @@ pub struct LoadedFacts {
     pub trust: TrustedRoots,
     /// Its client certificate.
     pub client: Chain,
+}
+
+/// A serving certificate that is read at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServingFacts {
+    /// The one in the file.
+    pub file: Chain,
+    /// The one that is shown.
+    pub shows: Chain,
 }
 
 /// What is found on a control-plane node alone.
@@ -144,23 +179,29 @@ pub struct ControlPlaneFacts {
     pub api_server: ApiServerFacts,
     /// What kube-controller-manager read at its start.
     pub controller_manager: LoadedFacts,
-    /// What it read of `ca.crt` at its start, and publishes while it is the leader.
-    pub root_ca: TrustedRoots,
+    /// What it read of `ca.crt` at its start, and publishes while it is the leader: as it is there,
+    /// or each change of the leader would write everything anew.
+    pub root_ca: CaFile,
     /// What kube-scheduler read at its start.
     pub scheduler: LoadedFacts,
 }
 
-/// What an API server works with. It reads its files again by itself.
+/// What an API server works with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ApiServerFacts {
-    /// The roots by which it accepts clients.
+    /// The roots by which it accepts clients. It reads `ca.crt` again by itself.
     pub accepts: TrustedRoots,
-    /// The certificate that it shows.
+    /// The certificate that it shows, which it reads again by itself.
     pub shows: Chain,
+    /// The client certificate on its open connections to kubelets.
+    pub kubelet_client: Chain,
+    /// The roots by which it verifies kubelets, where it does. It reads them at its start.
+    pub kubelet_ca: Option<TrustedRoots>,
 }
 
 /// A level of a rotation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum RotationLevel {
     /// Nothing of a rotation is there.
     Rest,
@@ -218,6 +259,8 @@ pub struct NodeProgress {
 /// A program that reads its files only when it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RestartedProgram {
+    /// kube-apiserver, only where it verifies kubelets.
+    ApiServer,
     /// kube-controller-manager.
     ControllerManager,
     /// kube-scheduler.
@@ -229,7 +272,8 @@ pub enum RestartedProgram {
 /// A program that reads files again by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ReloadingProgram {
-    /// kube-apiserver: `ca.crt`, and the certificate that it shows.
+    /// kube-apiserver: `ca.crt`, the certificate that it shows, and the one with which it connects
+    /// to kubelets.
     ApiServer,
     /// kubelet: `ca.crt`.
     Kubelet,
@@ -244,6 +288,8 @@ pub enum BridgeHolder {
     KubeletClient,
     /// The API server's certificate.
     Server,
+    /// The certificate that kubelet serves.
+    KubeletServer,
 }
 
 /// One step of a rotation on one node. Each is a transaction, a restart, or a time of waiting.
@@ -267,6 +313,8 @@ pub enum RotationStep {
     IssueKubeletClient(RootCa),
     /// Issues the API server's certificate.
     IssueServer(RootCa),
+    /// Has the certificate that kubelet serves issued, and keeps it only where this root signed it.
+    IssueKubeletServer(RootCa),
     /// Puts the bridge behind certificates that lack it.
     AddBridge(BridgeHolder),
     /// Removes the bridge from behind certificates.

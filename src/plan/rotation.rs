@@ -6,10 +6,14 @@
 //! safe is that all nodes are at two neighbouring levels or between them at any time. Both are
 //! checked by a model of a cluster, whatever the order of the steps is.
 //!
+//! A node needs its turn only for restarts. Everything else is done as soon as it has heard of the
+//! level, above all the change of the root that signs: kubelets have their certificates signed by
+//! whichever kube-controller-manager is the leader.
+//!
 //! Nothing makes these steps yet.
 
 use crate::model::{
-    Agreement, BridgeHolder, CaFile, Chain, ControlPlaneFacts, LoadedFacts, NodeProgress,
+    Agreement, BridgeHolder, Bridges, CaFile, Chain, ControlPlaneFacts, LoadedFacts, NodeProgress,
     ReloadingProgram, RestartedProgram, RootCa, RotationFacts, RotationLevel, RotationStep,
     SigningFiles, TrustedRoots,
 };
@@ -21,39 +25,27 @@ struct Wanted {
     ca_key: RootCa,
     signing: SigningFiles,
     trust: TrustedRoots,
-    clients: RootCa,
-    server: RootCa,
-    bridge: WantedBridge,
+    clients: Chain,
+    servers: Chain,
 }
 
-/// Whether a bridge is to stand behind certificates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum WantedBridge {
-    /// Behind those of the new root.
-    New,
-    /// Behind none.
-    None,
-    /// One that is there stays: behind certificates of the old root it connects clients that know
-    /// the new one alone, on the way back.
-    Kept,
-}
-
-fn wanted(level: RotationLevel, has_bridge: bool) -> Wanted {
+fn wanted(level: RotationLevel, bridges: Bridges) -> Wanted {
     use RootCa::{New, Old};
     let rest = Wanted {
         ca: CaFile::Old,
         ca_key: Old,
         signing: SigningFiles::CaFiles,
         trust: TrustedRoots::Old,
-        clients: Old,
-        server: Old,
-        bridge: WantedBridge::Kept,
+        clients: bridges.behind(Old),
+        servers: bridges.behind(Old),
     };
     let staged = Wanted { signing: SigningFiles::Own(Old), ..rest };
     let trusted = Wanted { ca: CaFile::OldNew, trust: TrustedRoots::Both, ..staged };
-    let bridge = if has_bridge { WantedBridge::New } else { WantedBridge::Kept };
-    let clients = Wanted { signing: SigningFiles::Own(New), clients: New, bridge, ..trusted };
-    let servers = Wanted { ca: CaFile::NewOld, ca_key: New, server: New, ..clients };
+    let clients =
+        Wanted { signing: SigningFiles::Own(New), clients: bridges.behind(New), ..trusted };
+    let servers =
+        Wanted { ca: CaFile::NewOld, ca_key: New, servers: bridges.behind(New), ..clients };
+    let alone = Chain { issuer: New, bridge: false };
     match level {
         RotationLevel::Rest => rest,
         RotationLevel::Staged => staged,
@@ -64,25 +56,50 @@ fn wanted(level: RotationLevel, has_bridge: bool) -> Wanted {
             ca: CaFile::New,
             signing: SigningFiles::CaFiles,
             trust: TrustedRoots::New,
-            bridge: WantedBridge::None,
+            clients: alone,
+            servers: alone,
             ..servers
         },
     }
 }
 
-/// The next step of a node to a level; `None` where it has everything of it. `has_bridge` is
-/// whether there is a bridge from the old root to the new one.
+/// The next step of a node to a level; `None` where it has everything of it.
+///
+/// No root is distrusted on a node that has certificates of it: one that was left out or off goes
+/// to the level before that first.
 #[must_use]
 pub fn next_step(
     node: &RotationFacts,
     level: RotationLevel,
-    has_bridge: bool,
+    bridges: Bridges,
 ) -> Option<RotationStep> {
-    let wanted = wanted(level, has_bridge);
+    let before = match level {
+        RotationLevel::Rest | RotationLevel::Staged => {
+            has_certificates_of(node, RootCa::New).then_some(RotationLevel::Trusted)
+        }
+        RotationLevel::Trusted | RotationLevel::Clients | RotationLevel::Servers => None,
+        RotationLevel::Distrusted => {
+            has_certificates_of(node, RootCa::Old).then_some(RotationLevel::Servers)
+        }
+    };
+    let wanted = wanted(before.unwrap_or(level), bridges);
     match &node.control_plane {
         Some(facts) => control_plane_step(node, facts, &wanted),
         None => write_ca(node, None, &wanted).or_else(|| kubelet_step(node, &wanted)),
     }
+}
+
+fn has_certificates_of(node: &RotationFacts, root: RootCa) -> bool {
+    let is_of = |chain: &Chain| chain.issuer == root;
+    let served = node.kubelet_server.iter().flat_map(|one| [one.file, one.shows]);
+    let mut kubelets = served.chain([node.kubelet_client, node.kubelet.client]);
+    let of_control_plane = |facts: &ControlPlaneFacts| {
+        let ControlPlaneFacts { clients, server, api_server, .. } = *facts;
+        let loaded = [facts.controller_manager.client, facts.scheduler.client];
+        let files = [clients, server, api_server.shows, api_server.kubelet_client];
+        files.iter().chain(&loaded).any(is_of)
+    };
+    kubelets.any(|chain| is_of(&chain)) || node.control_plane.iter().any(of_control_plane)
 }
 
 fn control_plane_step(
@@ -90,7 +107,7 @@ fn control_plane_step(
     facts: &ControlPlaneFacts,
     wanted: &Wanted,
 ) -> Option<RotationStep> {
-    use RestartedProgram::{ControllerManager, Scheduler};
+    use RestartedProgram::{ApiServer, ControllerManager, Scheduler};
     let sign = (facts.signing != wanted.signing).then_some(RotationStep::Sign(wanted.signing));
     let restart_signer =
         (!facts.signing_is_loaded).then_some(RotationStep::Restart(ControllerManager));
@@ -102,24 +119,27 @@ fn control_plane_step(
     };
     let trust = (facts.kubeconfigs != wanted.trust)
         .then_some(RotationStep::TrustInKubeconfigs(wanted.trust));
-    let clients = leaf_step(facts.clients, wanted.clients, wanted.bridge, BridgeHolder::Clients);
-    let server = leaf_step(facts.server, wanted.server, wanted.bridge, BridgeHolder::Server);
-    let has_read =
-        facts.api_server.accepts == node.ca.trust() && facts.api_server.shows == facts.server;
-    let restart = |program, loaded: &LoadedFacts| {
-        (!has_loaded(loaded, wanted)).then_some(RotationStep::Restart(program))
-    };
+    let read = &facts.api_server;
+    let has_read = read.accepts == node.ca.trust()
+        && read.shows == facts.server
+        && read.kubelet_client == facts.clients;
+    let verifies_kubelets = read.kubelet_ca.is_none_or(|trust| trust == wanted.trust);
+    let restart =
+        |program, is_current: bool| (!is_current).then_some(RotationStep::Restart(program));
+    let has_published = facts.root_ca == wanted.ca && facts.signing_is_loaded;
     before
         .or_else(|| write_ca(node, Some(facts.ca_key), wanted))
         .or(trust)
-        .or(clients)
-        .or(server)
+        .or_else(|| leaf_step(facts.clients, wanted.clients, BridgeHolder::Clients))
+        .or_else(|| leaf_step(facts.server, wanted.servers, BridgeHolder::Server))
         .or((!has_read).then_some(RotationStep::Await(ReloadingProgram::ApiServer)))
         .or(after)
-        .or_else(|| restart(ControllerManager, &facts.controller_manager))
-        .or((facts.root_ca != wanted.trust).then_some(RotationStep::Restart(ControllerManager)))
-        .or(restart_signer)
-        .or_else(|| restart(Scheduler, &facts.scheduler))
+        .or_else(|| restart(ApiServer, verifies_kubelets))
+        .or_else(|| {
+            let has_loaded = has_loaded(&facts.controller_manager, wanted.trust, facts.clients);
+            restart(ControllerManager, has_loaded && has_published)
+        })
+        .or_else(|| restart(Scheduler, has_loaded(&facts.scheduler, wanted.trust, facts.clients)))
         .or_else(|| kubelet_step(node, wanted))
 }
 
@@ -133,57 +153,56 @@ fn write_ca(node: &RotationFacts, ca_key: Option<RootCa>, wanted: &Wanted) -> Op
     }
 }
 
-fn leaf_step(
-    found: Chain,
-    issuer: RootCa,
-    bridge: WantedBridge,
-    holder: BridgeHolder,
-) -> Option<RotationStep> {
-    if found.issuer != issuer {
+fn leaf_step(found: Chain, wanted: Chain, holder: BridgeHolder) -> Option<RotationStep> {
+    if found.issuer != wanted.issuer {
         return Some(match holder {
-            BridgeHolder::Clients => RotationStep::IssueClients(issuer),
-            BridgeHolder::KubeletClient => RotationStep::IssueKubeletClient(issuer),
-            BridgeHolder::Server => RotationStep::IssueServer(issuer),
+            BridgeHolder::Clients => RotationStep::IssueClients(wanted.issuer),
+            BridgeHolder::KubeletClient => RotationStep::IssueKubeletClient(wanted.issuer),
+            BridgeHolder::Server => RotationStep::IssueServer(wanted.issuer),
+            BridgeHolder::KubeletServer => RotationStep::IssueKubeletServer(wanted.issuer),
         });
     }
-    match bridge {
-        WantedBridge::New if issuer == RootCa::New && !found.bridge => {
-            Some(RotationStep::AddBridge(holder))
-        }
-        WantedBridge::None if found.bridge => Some(RotationStep::DropBridge(holder)),
-        WantedBridge::New | WantedBridge::None | WantedBridge::Kept => None,
+    match (found.bridge, wanted.bridge) {
+        (false, true) => Some(RotationStep::AddBridge(holder)),
+        (true, false) => Some(RotationStep::DropBridge(holder)),
+        (true, true) | (false, false) => None,
     }
 }
 
 fn kubelet_step(node: &RotationFacts, wanted: &Wanted) -> Option<RotationStep> {
     let trust =
         (node.kubelet_trust != wanted.trust).then_some(RotationStep::TrustInKubelet(wanted.trust));
-    let holder = BridgeHolder::KubeletClient;
+    let serving = node.kubelet_server.as_ref();
+    let serves = serving.is_none_or(|serving| serving.shows == serving.file);
+    let has_loaded = has_loaded(&node.kubelet, wanted.trust, node.kubelet_client) && serves;
     trust
-        .or_else(|| leaf_step(node.kubelet_client, wanted.clients, wanted.bridge, holder))
+        .or_else(|| leaf_step(node.kubelet_client, wanted.clients, BridgeHolder::KubeletClient))
+        .or_else(|| leaf_step(serving?.file, wanted.servers, BridgeHolder::KubeletServer))
         .or((node.kubelet_accepts != node.ca.trust())
             .then_some(RotationStep::Await(ReloadingProgram::Kubelet)))
-        .or((!has_loaded(&node.kubelet, wanted))
-            .then_some(RotationStep::Restart(RestartedProgram::Kubelet)))
+        .or((!has_loaded).then_some(RotationStep::Restart(RestartedProgram::Kubelet)))
 }
 
-/// Whether a program has read at its start what it needs. The bridge behind its certificate is for
-/// servers that know the old root alone, of which there are none after the level before this one.
-fn has_loaded(loaded: &LoadedFacts, wanted: &Wanted) -> bool {
-    loaded.trust == wanted.trust && loaded.client.issuer == wanted.clients
+/// Whether a program has read at its start what is in its files.
+fn has_loaded(loaded: &LoadedFacts, trust: TrustedRoots, client: Chain) -> bool {
+    *loaded == LoadedFacts { trust, client }
 }
 
-/// The CA certificates that the objects of the API are to have for a level: cluster-info, and every
-/// caBundle that held the old root.
+/// The CA certificates that the objects of the API are to have for a level: cluster-info, every
+/// caBundle that held the old root, kube-root-ca.crt, the token Secrets, and
+/// extension-apiserver-authentication.
 #[must_use]
 pub fn trust_in_objects(level: RotationLevel) -> TrustedRoots {
-    wanted(level, false).trust
+    wanted(level, Bridges { forth: false, back: false }).trust
 }
 
 /// The next agreement on the way to a goal; `None` while a node has not heard of the present one or
-/// is not done with it, the objects of the API are not, or the goal is reached.
+/// is not done with it, the objects of the API are not, or the goal is reached. The nodes are all
+/// those that are not left out; without any of them nothing is known.
 ///
-/// Turning round needs no node: from one level and the next, all nodes may work to either.
+/// When all are done with a level, they are asked once more before the next one: a kubelet may have
+/// had its certificate signed by a node that was not done yet. Turning round needs no node: from
+/// one level and the next, all nodes may work to either.
 #[must_use]
 pub fn next_agreement(
     present: &Agreement,
@@ -194,10 +213,13 @@ pub fn next_agreement(
     let Agreement { generation, from, to } = *present;
     let next = |from, to| Some(Agreement { generation: generation.saturating_add(1), from, to });
     let is_done = |node: &NodeProgress| node.generation == generation && node.is_done;
-    if nodes.iter().all(is_done) && objects_are_done {
-        return (to != goal).then(|| next(to, to.towards(goal)))?;
+    let all_are_done = !nodes.is_empty() && nodes.iter().all(is_done) && objects_are_done;
+    let is_behind = from != to && to.towards(goal) == from;
+    match all_are_done {
+        true if from != to => next(to, to),
+        true if to != goal => next(to, to.towards(goal)),
+        // The goal is behind the level to which they work.
+        false if is_behind => next(to, from),
+        true | false => None,
     }
-    // The goal is behind the level to which they work.
-    let turns = from != to && to.towards(goal) == from;
-    turns.then(|| next(to, from))?
 }

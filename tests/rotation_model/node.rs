@@ -3,43 +3,38 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kubecertd::model::{
-    ApiServerFacts, BridgeHolder, CaFile, Chain, ControlPlaneFacts, LoadedFacts, ReloadingProgram,
-    RestartedProgram, RootCa, RotationFacts, RotationLevel, RotationStep, SigningFiles,
-    TrustedRoots,
+    ApiServerFacts, BridgeHolder, Bridges, CaFile, Chain, ControlPlaneFacts, LoadedFacts,
+    ReloadingProgram, RestartedProgram, RootCa, RotationFacts, RotationLevel, RotationStep,
+    ServingFacts, SigningFiles, TrustedRoots,
 };
 
 use RootCa::{New, Old};
 
 /// Chooses the next step.
-pub type Planner = fn(&RotationFacts, RotationLevel, bool) -> Option<RotationStep>;
-
-/// Which bridges a rotation has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bridges {
-    /// Of the new root, signed by the old one.
-    pub forth: bool,
-    /// Of the old root, signed by the new one, for the way back.
-    pub back: bool,
-}
-
-impl Bridges {
-    pub fn behind(self, issuer: RootCa) -> Chain {
-        let bridge = match issuer {
-            Old => self.back,
-            New => self.forth,
-        };
-        Chain { issuer, bridge }
-    }
-}
+pub type Planner = fn(&RotationFacts, RotationLevel, Bridges) -> Option<RotationStep>;
 
 /// The certificate of a root with nothing behind it.
 pub fn alone(issuer: RootCa) -> Chain {
     Chain { issuer, bridge: false }
 }
 
+/// The kinds of nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kind {
+    pub is_control_plane: bool,
+    /// API servers verify kubelets, whose serving certificates the root signs.
+    pub verifies_kubelets: bool,
+}
+
 /// A node to which nothing of a rotation has happened.
-pub fn at_rest(is_control_plane: bool) -> RotationFacts {
+pub fn at_rest(kind: Kind) -> RotationFacts {
     let loaded = LoadedFacts { trust: TrustedRoots::Old, client: alone(Old) };
+    let api_server = ApiServerFacts {
+        accepts: TrustedRoots::Old,
+        shows: alone(Old),
+        kubelet_client: alone(Old),
+        kubelet_ca: kind.verifies_kubelets.then_some(TrustedRoots::Old),
+    };
     let facts = ControlPlaneFacts {
         ca_key: Old,
         signing: SigningFiles::CaFiles,
@@ -47,18 +42,20 @@ pub fn at_rest(is_control_plane: bool) -> RotationFacts {
         kubeconfigs: TrustedRoots::Old,
         clients: alone(Old),
         server: alone(Old),
-        api_server: ApiServerFacts { accepts: TrustedRoots::Old, shows: alone(Old) },
+        api_server,
         controller_manager: loaded,
-        root_ca: TrustedRoots::Old,
+        root_ca: CaFile::Old,
         scheduler: loaded,
     };
+    let serving = ServingFacts { file: alone(Old), shows: alone(Old) };
     RotationFacts {
         ca: CaFile::Old,
         kubelet_accepts: TrustedRoots::Old,
         kubelet_trust: TrustedRoots::Old,
         kubelet_client: alone(Old),
         kubelet: loaded,
-        control_plane: is_control_plane.then_some(facts),
+        kubelet_server: kind.verifies_kubelets.then_some(serving),
+        control_plane: kind.is_control_plane.then_some(facts),
     }
 }
 
@@ -66,23 +63,35 @@ pub fn at_rest(is_control_plane: bool) -> RotationFacts {
 pub fn after(node: &RotationFacts, step: RotationStep, bridges: Bridges) -> RotationFacts {
     let mut next = *node;
     let ca = next.ca.trust();
-    match (step, next.control_plane.as_mut()) {
-        (RotationStep::WriteCa(ca), _) => next.ca = ca,
-        (RotationStep::TrustInKubelet(trust), _) => next.kubelet_trust = trust,
-        (RotationStep::IssueKubeletClient(root), _) => next.kubelet_client = bridges.behind(root),
-        (RotationStep::AddBridge(BridgeHolder::KubeletClient), _) => {
-            next.kubelet_client.bridge = true;
-        }
-        (RotationStep::DropBridge(BridgeHolder::KubeletClient), _) => {
+    let add = |chain: &mut Chain| {
+        *chain = bridges.behind(chain.issuer);
+        assert!(chain.bridge, "{step:?}: there is no bridge");
+    };
+    match (step, next.control_plane.as_mut(), next.kubelet_server.as_mut()) {
+        (RotationStep::WriteCa(ca), ..) => next.ca = ca,
+        (RotationStep::TrustInKubelet(trust), ..) => next.kubelet_trust = trust,
+        (RotationStep::IssueKubeletClient(root), ..) => next.kubelet_client = bridges.behind(root),
+        (RotationStep::AddBridge(BridgeHolder::KubeletClient), ..) => add(&mut next.kubelet_client),
+        (RotationStep::DropBridge(BridgeHolder::KubeletClient), ..) => {
             next.kubelet_client.bridge = false;
         }
-        (RotationStep::Await(ReloadingProgram::Kubelet), _) => next.kubelet_accepts = ca,
-        (RotationStep::Restart(RestartedProgram::Kubelet), _) => {
+        (RotationStep::IssueKubeletServer(root), _, Some(serving)) => {
+            serving.file = bridges.behind(root);
+        }
+        (RotationStep::AddBridge(BridgeHolder::KubeletServer), _, Some(serving)) => {
+            add(&mut serving.file);
+        }
+        (RotationStep::DropBridge(BridgeHolder::KubeletServer), _, Some(serving)) => {
+            serving.file.bridge = false;
+        }
+        (RotationStep::Await(ReloadingProgram::Kubelet), ..) => next.kubelet_accepts = ca,
+        (RotationStep::Restart(RestartedProgram::Kubelet), _, serving) => {
             next.kubelet = LoadedFacts { trust: next.kubelet_trust, client: next.kubelet_client };
             next.kubelet_accepts = ca;
+            serving.into_iter().for_each(|serving| serving.shows = serving.file);
         }
-        (step, Some(facts)) => on_control_plane(step, facts, &mut next.ca, bridges),
-        (step, None) => panic!("a worker can't do {step:?}"),
+        (step, Some(facts), _) => on_control_plane(step, facts, &mut next.ca, bridges),
+        (step, None, _) => panic!("a worker can't do {step:?}"),
     }
     next
 }
@@ -93,6 +102,17 @@ fn on_control_plane(
     ca: &mut CaFile,
     bridges: Bridges,
 ) {
+    let add = |chain: &mut Chain| {
+        *chain = bridges.behind(chain.issuer);
+        assert!(chain.bridge, "{step:?}: there is no bridge");
+    };
+    let kubelet_ca = facts.api_server.kubelet_ca;
+    let read = ApiServerFacts {
+        accepts: ca.trust(),
+        shows: facts.server,
+        kubelet_client: facts.clients,
+        kubelet_ca,
+    };
     match step {
         RotationStep::Sign(signing) => {
             let (before, after) = (facts.signing, signing);
@@ -104,29 +124,25 @@ fn on_control_plane(
         RotationStep::TrustInKubeconfigs(trust) => facts.kubeconfigs = trust,
         RotationStep::IssueClients(root) => facts.clients = bridges.behind(root),
         RotationStep::IssueServer(root) => facts.server = bridges.behind(root),
-        RotationStep::AddBridge(BridgeHolder::Clients) => facts.clients.bridge = true,
-        RotationStep::AddBridge(BridgeHolder::Server) => facts.server.bridge = true,
+        RotationStep::AddBridge(BridgeHolder::Clients) => add(&mut facts.clients),
+        RotationStep::AddBridge(BridgeHolder::Server) => add(&mut facts.server),
         RotationStep::DropBridge(BridgeHolder::Clients) => facts.clients.bridge = false,
         RotationStep::DropBridge(BridgeHolder::Server) => facts.server.bridge = false,
-        RotationStep::Await(ReloadingProgram::ApiServer) => {
-            facts.api_server = ApiServerFacts { accepts: ca.trust(), shows: facts.server };
+        RotationStep::Await(ReloadingProgram::ApiServer) => facts.api_server = read,
+        RotationStep::Restart(RestartedProgram::ApiServer) => {
+            let kubelet_ca = kubelet_ca.map(|_| ca.trust());
+            facts.api_server = ApiServerFacts { kubelet_ca, ..read };
         }
         RotationStep::Restart(RestartedProgram::ControllerManager) => {
             facts.controller_manager =
                 LoadedFacts { trust: facts.kubeconfigs, client: facts.clients };
-            facts.root_ca = ca.trust();
+            facts.root_ca = *ca;
             facts.signing_is_loaded = true;
         }
         RotationStep::Restart(RestartedProgram::Scheduler) => {
             facts.scheduler = LoadedFacts { trust: facts.kubeconfigs, client: facts.clients };
         }
-        RotationStep::WriteCa(_)
-        | RotationStep::TrustInKubelet(_)
-        | RotationStep::IssueKubeletClient(_)
-        | RotationStep::AddBridge(BridgeHolder::KubeletClient)
-        | RotationStep::DropBridge(BridgeHolder::KubeletClient)
-        | RotationStep::Await(ReloadingProgram::Kubelet)
-        | RotationStep::Restart(RestartedProgram::Kubelet) => panic!("{step:?} is of any node"),
+        step => panic!("{step:?} is not of a control plane"),
     }
 }
 
@@ -147,36 +163,48 @@ impl Program {
 /// What can happen to a program at any time.
 pub fn events(node: &RotationFacts, program: Program) -> Vec<RotationFacts> {
     let none = Bridges { forth: false, back: false };
-    let restarted = |program| vec![after(node, RotationStep::Restart(program), none)];
+    let restarted = |program| after(node, RotationStep::Restart(program), none);
     match (program, &node.control_plane) {
         (Program::Kubelet, _) => {
             let reads = after(node, RotationStep::Await(ReloadingProgram::Kubelet), none);
-            [restarted(RestartedProgram::Kubelet), vec![reads]].concat()
+            vec![restarted(RestartedProgram::Kubelet), reads]
         }
         (Program::ApiServer, Some(facts)) => {
-            // Its two files are read one after the other.
-            let (accepts, shows) = (node.ca.trust(), facts.server);
-            let read = [
-                ApiServerFacts { accepts, ..facts.api_server },
-                ApiServerFacts { shows, ..facts.api_server },
-            ];
+            // Its files are read one after the other.
+            let before = facts.api_server;
             let with = |api_server| {
                 let facts = ControlPlaneFacts { api_server, ..*facts };
                 RotationFacts { control_plane: Some(facts), ..*node }
             };
-            read.map(with).to_vec()
+            vec![
+                with(ApiServerFacts { accepts: node.ca.trust(), ..before }),
+                with(ApiServerFacts { shows: facts.server, ..before }),
+                with(ApiServerFacts { kubelet_client: facts.clients, ..before }),
+                restarted(RestartedProgram::ApiServer),
+            ]
         }
-        (Program::ControllerManager, Some(_)) => restarted(RestartedProgram::ControllerManager),
-        (Program::Scheduler, Some(_)) => restarted(RestartedProgram::Scheduler),
+        (Program::ControllerManager, Some(_)) => {
+            vec![restarted(RestartedProgram::ControllerManager)]
+        }
+        (Program::Scheduler, Some(_)) => vec![restarted(RestartedProgram::Scheduler)],
         (_, None) => Vec::new(),
     }
 }
 
-/// kubelet renews its certificate by itself and uses it at once. Nothing stands behind it.
-pub fn kubelet_renewed(node: &RotationFacts, signer: RootCa) -> RotationFacts {
-    let client = alone(signer);
-    let kubelet = LoadedFacts { client, ..node.kubelet };
-    RotationFacts { kubelet_client: client, kubelet, ..*node }
+/// kubelet renews a certificate by itself and uses it at once. Nothing stands behind it. Where it
+/// serves one of the root, it is that one: its clients are seen where it serves none.
+fn kubelet_renewed(node: &RotationFacts, signer: RootCa) -> RotationFacts {
+    let new = alone(signer);
+    match node.kubelet_server {
+        Some(_) => {
+            let serving = ServingFacts { file: new, shows: new };
+            RotationFacts { kubelet_server: Some(serving), ..*node }
+        }
+        None => {
+            let kubelet = LoadedFacts { client: new, ..node.kubelet };
+            RotationFacts { kubelet_client: new, kubelet, ..*node }
+        }
+    }
 }
 
 /// The roots by which the kube-controller-manager of a node may sign, where it is the leader.
@@ -196,14 +224,23 @@ fn signers(node: &RotationFacts) -> Vec<RootCa> {
     }
 }
 
-/// Two neighbouring levels, by the index of the lower one.
-pub type LevelPair = usize;
+/// Where the agreement of the nodes is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// All nodes go to this level or the next, from wherever they are between the two.
+    Between(usize),
+    /// All nodes were done with this level, and make sure of it.
+    At(usize),
+}
 
-/// The states of one node while all nodes are at two neighbouring levels or between them.
-#[derive(Default)]
-pub struct Reached {
-    pub control_plane: BTreeSet<State>,
-    pub workers: BTreeSet<State>,
+impl Phase {
+    /// The levels to which nodes may work.
+    pub fn levels(self) -> (RotationLevel, RotationLevel) {
+        match self {
+            Self::Between(low) => (RotationLevel::ALL[low], RotationLevel::ALL[low + 1]),
+            Self::At(level) => (RotationLevel::ALL[level], RotationLevel::ALL[level]),
+        }
+    }
 }
 
 /// A node, and what has happened in the whole cluster before.
@@ -212,141 +249,200 @@ pub struct State {
     pub facts: RotationFacts,
     /// All nodes have had the level `Servers`: there may be clients that know the new root alone.
     pub servers: bool,
-    /// All nodes have had the level `Distrusted`: pods may know the new root alone.
+    /// A node has distrusted the old root: pods may know the new root alone.
     pub distrusted: bool,
     /// A file of this node was restored.
     pub restored: bool,
 }
+
+/// The states of one node in a phase.
+pub type States = BTreeSet<State>;
+
+type Signers = BTreeMap<Phase, BTreeSet<RootCa>>;
 
 /// What the model allows besides steps, restarts and reloads.
 #[derive(Clone, Copy)]
 pub struct Model {
     pub planner: Planner,
     pub bridges: Bridges,
-    /// kubelets renew their certificates by themselves.
-    pub kubelets_renew: bool,
+    /// API servers verify kubelets.
+    pub verifies_kubelets: bool,
     /// One file of each node may be restored to what it was before the rotation, at any time.
     pub files_are_restored: bool,
+    /// All programs may be restarted by others than the planner, and not one of them alone.
+    pub restarts_all: bool,
     /// All nodes have to be done with a level before the next one.
     pub waits_for_all: bool,
+    /// All nodes make sure of a level once all are done with it.
+    pub makes_sure: bool,
     /// The last level that is gone to.
     pub last: RotationLevel,
 }
 
 impl Model {
     fn is_at(&self, facts: &RotationFacts, level: RotationLevel) -> bool {
-        (self.planner)(facts, level, self.bridges.forth).is_none()
+        (self.planner)(facts, level, self.bridges).is_none()
     }
 
-    /// Finds all states of a node in every pair of levels.
-    pub fn reached(&self) -> BTreeMap<LevelPair, Reached> {
-        let mut signed: BTreeMap<LevelPair, BTreeSet<RootCa>> = BTreeMap::new();
+    /// Finds all states of a node in every phase.
+    pub fn reached(&self) -> BTreeMap<Phase, States> {
+        let mut signed = Signers::new();
         loop {
-            let visit = |is_control_plane: bool| {
-                let each = Program::ALL.map(|one| self.visit(is_control_plane, one, &signed));
-                each.into_iter().flatten().collect::<BTreeSet<_>>()
-            };
-            let (control_plane, workers) = (visit(true), visit(false));
-            let mut now: BTreeMap<LevelPair, BTreeSet<RootCa>> = BTreeMap::new();
-            for (pair, state) in &control_plane {
-                now.entry(*pair).or_default().extend(signers(&state.facts));
+            let all: BTreeSet<_> = [true, false]
+                .into_iter()
+                .flat_map(|is_control_plane| {
+                    let kind = Kind { is_control_plane, verifies_kubelets: self.verifies_kubelets };
+                    self.visit_all(kind, &signed)
+                })
+                .collect();
+            let mut now = Signers::new();
+            for (phase, state) in &all {
+                now.entry(*phase).or_default().extend(signers(&state.facts));
             }
-            if now == signed || !self.kubelets_renew {
-                let mut all: BTreeMap<LevelPair, Reached> = BTreeMap::new();
-                for (pair, state) in control_plane {
-                    all.entry(pair).or_default().control_plane.insert(state);
+            if now == signed {
+                let mut by_phase: BTreeMap<Phase, States> = BTreeMap::new();
+                for (phase, state) in all {
+                    by_phase.entry(phase).or_default().insert(state);
                 }
-                for (pair, state) in workers {
-                    all.entry(pair).or_default().workers.insert(state);
-                }
-                return all;
+                return by_phase;
             }
             signed = now;
         }
     }
 
-    /// Only one program at a time is restarted by others than the planner: which step comes next
-    /// depends on what a program has read only where that program itself is to be restarted, so
-    /// that the others can't make it read anything else.
+    /// Which step comes next depends on what a program has read only where that program itself is
+    /// to be restarted. So one program alone that others restart shows all that it can read, and
+    /// together they show nothing more, of which `restarts_all` makes sure.
+    fn visit_all(&self, kind: Kind, signed: &Signers) -> BTreeSet<(Phase, State)> {
+        if self.restarts_all {
+            return self.visit(kind, &Program::ALL, signed);
+        }
+        let each = Program::ALL.map(|one| self.visit(kind, &[one], signed));
+        each.into_iter().flatten().collect()
+    }
+
     fn visit(
         &self,
-        is_control_plane: bool,
-        program: Program,
-        signed: &BTreeMap<LevelPair, BTreeSet<RootCa>>,
-    ) -> BTreeSet<(LevelPair, State)> {
-        let facts = at_rest(is_control_plane);
-        let start = State { facts, servers: false, distrusted: false, restored: false };
-        let (mut seen, mut open) = (BTreeSet::from([(0, start)]), vec![(0, start)]);
-        while let Some((pair, state)) = open.pop() {
+        kind: Kind,
+        programs: &[Program],
+        signed: &Signers,
+    ) -> BTreeSet<(Phase, State)> {
+        let facts = at_rest(kind);
+        let state = State { facts, servers: false, distrusted: false, restored: false };
+        let start = (Phase::At(0), state);
+        let (mut seen, mut open) = (BTreeSet::from([start]), vec![start]);
+        while let Some((phase, state)) = open.pop() {
             let none = BTreeSet::new();
-            let signers = signed.get(&pair).unwrap_or(&none);
-            for next in self.next(pair, &state, program, signers) {
-                if seen.insert(next) {
-                    open.push(next);
-                }
-            }
+            let signers = signed.get(&phase).unwrap_or(&none);
+            let is_new = |next: &(Phase, State)| seen.insert(*next);
+            let next = self.next(phase, &state, programs, signers);
+            open.extend(next.into_iter().filter(is_new));
         }
         seen
     }
 
     fn next(
         &self,
-        pair: LevelPair,
+        phase: Phase,
         state: &State,
-        program: Program,
+        programs: &[Program],
         signers: &BTreeSet<RootCa>,
-    ) -> Vec<(LevelPair, State)> {
+    ) -> Vec<(Phase, State)> {
         let facts = &state.facts;
-        let (low, high) = (RotationLevel::ALL[pair], RotationLevel::ALL[pair + 1]);
-        let mut all = Vec::new();
-        for level in [low, high] {
-            let step = (self.planner)(facts, level, self.bridges.forth);
-            all.extend(step.map(|step| after(facts, step, self.bridges)));
-        }
-        all.extend(events(facts, program));
-        if self.kubelets_renew && program == Program::Kubelet {
-            all.extend(signers.iter().map(|signer| kubelet_renewed(facts, *signer)));
-        }
+        let with = |facts| State { facts, ..*state };
+        let (low, high) = phase.levels();
         let mut all: Vec<_> =
-            all.into_iter().map(|facts| (pair, State { facts, ..*state })).collect();
+            [low, high].iter().filter_map(|level| self.stepped(facts, *level, signers)).collect();
+        all.extend(programs.iter().flat_map(|program| events(facts, *program)));
+        let renewed: Vec<_> =
+            signers.iter().map(|signer| kubelet_renewed(facts, *signer)).collect();
+        all.extend(&renewed);
+        let mut all: Vec<_> = all.into_iter().map(|facts| (phase, with(facts))).collect();
         if self.files_are_restored && !state.restored {
-            let restored = |facts| (pair, State { facts, restored: true, ..*state });
+            let restored = |facts| (phase, State { restored: true, ..with(facts) });
             all.extend(restored_files(facts).into_iter().map(restored));
         }
-        let is_at = |level| !self.waits_for_all || self.is_at(facts, level);
-        if is_at(low) && pair > 0 {
-            all.push((pair - 1, *state));
+        if high == RotationLevel::Distrusted {
+            all.push((phase, State { distrusted: true, ..*state }));
         }
-        if is_at(high) {
-            let servers = state.servers || high >= RotationLevel::Servers;
-            let distrusted = state.distrusted || high == RotationLevel::Distrusted;
-            all.push((pair, State { servers, distrusted, ..*state }));
-            if high < self.last {
-                all.push((pair + 1, State { servers, ..*state }));
-            }
+        // What a node has told of itself may not be so any more when all others are done.
+        let late: Vec<_> = [*facts].into_iter().chain(renewed).map(with).collect();
+        for next in self.phases_after(phase, facts) {
+            let servers =
+                next >= Phase::At(RotationLevel::Servers as usize) && matches!(next, Phase::At(_));
+            let moved = |state: &State| State { servers: state.servers || servers, ..*state };
+            all.extend(late.iter().map(|state| (next, moved(state))));
         }
         all
     }
+
+    fn stepped(
+        &self,
+        facts: &RotationFacts,
+        level: RotationLevel,
+        signers: &BTreeSet<RootCa>,
+    ) -> Option<RotationFacts> {
+        let step = (self.planner)(facts, level, self.bridges)?;
+        match step {
+            RotationStep::IssueKubeletClient(root) | RotationStep::IssueKubeletServer(root)
+                if !signers.contains(&root) =>
+            {
+                None
+            }
+            step => Some(after(facts, step, self.bridges)),
+        }
+    }
+
+    fn phases_after(&self, phase: Phase, facts: &RotationFacts) -> Vec<Phase> {
+        let last = self.last as usize;
+        let is_at =
+            |level: usize| !self.waits_for_all || self.is_at(facts, RotationLevel::ALL[level]);
+        match phase {
+            Phase::Between(low) => {
+                let done = [low, low + 1].into_iter().filter(|level| is_at(*level));
+                match self.makes_sure {
+                    true => done.map(Phase::At).collect(),
+                    false => done.flat_map(|level| neighbours(level, last)).collect(),
+                }
+            }
+            Phase::At(level) if is_at(level) => neighbours(level, last),
+            Phase::At(_) => Vec::new(),
+        }
+    }
+}
+
+fn neighbours(level: usize, last: usize) -> Vec<Phase> {
+    let below = level.checked_sub(1).map(Phase::Between);
+    let above = (level < last).then_some(Phase::Between(level));
+    below.into_iter().chain(above).collect()
 }
 
 /// Files that were restored to what they were before the rotation, one at a time.
 pub fn restored_files(node: &RotationFacts) -> Vec<RotationFacts> {
-    let rest = at_rest(node.control_plane.is_some());
+    let rest = at_rest(Kind {
+        is_control_plane: node.control_plane.is_some(),
+        verifies_kubelets: node.kubelet_server.is_some(),
+    });
     let mut all = vec![
-        RotationFacts { ca: rest.ca, ..*node },
         RotationFacts { kubelet_trust: rest.kubelet_trust, ..*node },
         RotationFacts { kubelet_client: rest.kubelet_client, ..*node },
     ];
-    if let (Some(facts), Some(rest)) = (node.control_plane, rest.control_plane) {
-        for facts in [
-            ControlPlaneFacts { kubeconfigs: rest.kubeconfigs, ..facts },
-            ControlPlaneFacts { clients: rest.clients, ..facts },
-            ControlPlaneFacts { server: rest.server, ..facts },
-            // kubelet restarts kube-controller-manager for its manifest.
-            ControlPlaneFacts { signing: rest.signing, ..facts },
-        ] {
-            all.push(RotationFacts { control_plane: Some(facts), ..*node });
+    match (node.control_plane, rest.control_plane) {
+        (Some(facts), Some(rest_facts)) => {
+            let rest = rest_facts;
+            for facts in [
+                ControlPlaneFacts { kubeconfigs: rest.kubeconfigs, ..facts },
+                ControlPlaneFacts { clients: rest.clients, ..facts },
+                ControlPlaneFacts { server: rest.server, ..facts },
+                // kubelet restarts kube-controller-manager for its manifest.
+                ControlPlaneFacts { signing: rest.signing, ..facts },
+            ] {
+                all.push(RotationFacts { control_plane: Some(facts), ..*node });
+            }
+            let facts = ControlPlaneFacts { ca_key: rest.ca_key, ..facts };
+            all.push(RotationFacts { ca: CaFile::Old, control_plane: Some(facts), ..*node });
         }
+        _ => all.push(RotationFacts { ca: rest.ca, ..*node }),
     }
     all
 }
