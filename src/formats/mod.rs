@@ -11,5 +11,6 @@ pub mod manifest;
 pub mod node_report;
 pub mod pem;
 pub mod plain_text;
+pub mod rotation_intent;
 pub mod unit;
 pub mod x509;

@@ -21,6 +21,16 @@ pub(super) fn is_signed_with(certificate: &[u8], spki: &[u8]) -> bool {
         .any(|known| known.verify_signature(key.bits, signed.message, signed.signature).is_ok())
 }
 
+/// Whether the owner of a public key (a DER SubjectPublicKeyInfo) signed a message, in the form in
+/// which certificates are signed: with any of the algorithms above.
+pub(super) fn is_message_signed_with(message: &[u8], signature: &[u8], spki: &[u8]) -> bool {
+    let Some(key) = Key::parse(spki) else { return false };
+    webpki::ALL_VERIFICATION_ALGS
+        .iter()
+        .filter(|known| known.public_key_alg_id().as_ref() == key.algorithm)
+        .any(|known| known.verify_signature(key.bits, message, signature).is_ok())
+}
+
 /// The three parts of a certificate.
 pub(super) struct Signed<'a> {
     pub(super) message: &'a [u8],

@@ -16,7 +16,7 @@ use x509_parser::oid_registry::{
 };
 use x509_parser::prelude::FromDer as _;
 
-use super::check::is_signed_with;
+use super::check::{is_message_signed_with, is_signed_with};
 use super::name::printable;
 use super::sha1;
 use super::{DistinguishedName, KeyAlgorithm, Serial};
@@ -188,6 +188,12 @@ impl Certificate {
     pub fn was_signed_by(&self, issuer: &Self) -> bool {
         self.is_signed_by(issuer)
             || (self.issuer == issuer.subject && sha1::is_signed_with(&self.der, &issuer.spki))
+    }
+
+    /// Whether its key signed a message, in the form in which it signs certificates.
+    #[must_use]
+    pub fn verifies_message(&self, message: &[u8], signature: &[u8]) -> bool {
+        is_message_signed_with(message, signature, &self.spki)
     }
 
     /// Whether it is signed with SHA-1, which TLS libraries refuse: Go from version 1.18 on, and so
