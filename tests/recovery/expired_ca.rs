@@ -16,7 +16,7 @@ fn expired_ca_signs_nothing_and_raises_alarm() {
     let alarms = node.run(&["alarms"]);
     assert!(
         alarms.text.contains("CRITICAL expired (500.210) on system.certificate.ca,")
-            && alarms.text.contains("Replace the CA"),
+            && alarms.text.contains("kubecertd ca renew --offline"),
         "{}",
         alarms.text
     );
