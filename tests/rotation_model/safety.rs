@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use kubecertd::model::{
-    Bridges, CaFile, Chain, ControlPlaneFacts, LoadedFacts, RootCa, RotationFacts, RotationLevel,
-    RotationStep, SigningFiles, TrustedRoots,
+    ApiServerFacts, Bridges, CaFile, Chain, ControlPlaneFacts, LoadedFacts, RootCa, RotationFacts,
+    RotationLevel, RotationStep, SigningFiles, TrustedRoots,
 };
 use kubecertd::plan::{next_step, trust_in_objects};
 
@@ -352,9 +352,32 @@ fn steps_end_at(start: RotationFacts, level: L, bridges: Bridges) {
         };
         let next = after(&facts, step, bridges);
         assert_ne!(next, facts, "{step:?} changes nothing at {facts:?}");
+        for root in [Old, New] {
+            let is_distrusted = trusts(&facts, root) && !trusts(&next, root);
+            assert!(!is_distrusted || !has_certificate(&facts, root), "{step:?} at {facts:?}");
+        }
         facts = next;
     }
     panic!("no end: {start:?} to {level:?}");
+}
+
+/// Whether `ca.crt` and the kubeconfigs trust a root.
+fn trusts(node: &RotationFacts, root: RootCa) -> bool {
+    let kubeconfigs = node.control_plane.map(|facts| facts.kubeconfigs);
+    let files = [node.ca.trust(), node.kubelet_trust].into_iter().chain(kubeconfigs);
+    files.into_iter().all(|trust| trust.has(root))
+}
+
+/// Whether something on a node logs in or serves with a certificate of a root.
+fn has_certificate(node: &RotationFacts, root: RootCa) -> bool {
+    let mut all = vec![node.kubelet_client, node.kubelet.client];
+    all.extend(node.kubelet_server.iter().flat_map(|one| [one.file, one.shows]));
+    if let Some(facts) = node.control_plane {
+        let ApiServerFacts { shows, kubelet_client, .. } = facts.api_server;
+        all.extend([facts.clients, facts.server, shows, kubelet_client]);
+        all.extend([facts.controller_manager.client, facts.scheduler.client]);
+    }
+    all.iter().any(|chain| chain.issuer == root)
 }
 
 /// A node that waits for its turn to restart something already signs with the root of the level:
