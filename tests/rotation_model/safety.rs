@@ -395,6 +395,19 @@ fn root_that_signs_changes_before_anything_is_restarted() {
     }
 }
 
+/// kubeadm signs with the first certificate and ca.key, and all control-plane nodes publish the
+/// same bytes. A worker has no key.
+#[test]
+fn order_of_certificates_is_corrected_on_control_plane() {
+    for is_control_plane in [true, false] {
+        let kind = Kind { is_control_plane, verifies_kubelets: false };
+        let facts = expected(kind, L::Trusted, BOTH_WAYS);
+        let turned = RotationFacts { ca: CaFile::NewOld, ..facts };
+        let step = is_control_plane.then_some(RotationStep::WriteCa(CaFile::OldNew));
+        assert_eq!(next_step(&turned, L::Trusted, BOTH_WAYS), step);
+    }
+}
+
 /// A node at rest has no step to make, and restarts change nothing.
 #[test]
 fn node_at_rest_is_left_alone() {
