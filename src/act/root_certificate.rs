@@ -1,7 +1,7 @@
 //! The certificate of the root CA is replaced by another one for the same key, in `ca.crt` and in
 //! the kubeconfigs that trust it.
 
-use crate::credentials::{ComposeError, Files, with_authority_renewed};
+use crate::credentials::{ComposeError, Files, renewed_anchors, with_authority_renewed};
 use crate::formats::x509::Certificate;
 use crate::model::{AbsolutePath, Digest, Secret};
 use crate::store::{Kind, NewFile};
@@ -33,7 +33,7 @@ pub fn replace_root_certificate(
 ) -> Result<RootReplacement, FileError> {
     let mut replacement = RootReplacement::default();
     let old = Files::read(root, file)?;
-    let content = renewed_anchors(anchors, new);
+    let content = renewed_anchors(anchors.iter().copied(), new);
     replacement.files.push(NewFile {
         path: file.clone(),
         content: Secret::from(content),
@@ -48,20 +48,6 @@ pub fn replace_root_certificate(
         }
     }
     Ok(replacement)
-}
-
-/// The certificates of the file with the new one in the place of the first of its CA, and without
-/// others of that.
-fn renewed_anchors(anchors: &[&Certificate], new: &Certificate) -> String {
-    let mut is_written = false;
-    let kept = anchors.iter().filter_map(|anchor| {
-        if !anchor.is_of_same_ca(new) {
-            return Some(anchor.to_pem());
-        }
-        let first = !std::mem::replace(&mut is_written, true);
-        first.then(|| new.to_pem())
-    });
-    kept.collect()
 }
 
 fn kubeconfig(

@@ -53,11 +53,7 @@ pub fn trusting(
     signer: &Certificate,
     anchors: &[&Certificate],
 ) -> Result<Option<Secret>, ComposeError> {
-    let cluster = Kubeconfig::parse(content.expose()).ok().and_then(|config| config.cluster);
-    let Some(PemSource::Embedded(data)) = cluster.map(|cluster| cluster.authority) else {
-        return Ok(None);
-    };
-    let Ok(trusted) = certificates(data.expose()) else { return Ok(None) };
+    let Some(trusted) = embedded(content) else { return Ok(None) };
     let has_key =
         |one: &&Certificate, other: &Certificate| one.public_key_der() == other.public_key_der();
     let is_own = trusted.iter().any(|one| anchors.iter().any(|anchor| has_key(anchor, one)));
@@ -74,8 +70,7 @@ pub fn trusting(
         |one: &&Certificate| anchors.iter().any(|anchor| anchor.fingerprint == one.fingerprint);
     let others = trusted.iter().filter(|one| !is_listed(one));
     let pem: String = anchors.iter().copied().chain(others).map(Certificate::to_pem).collect();
-    let failed = |source| ComposeError::Splice { path: path.clone(), source };
-    kubeconfig::splice_authority(content.expose(), pem.as_bytes()).map(Some).map_err(failed)
+    spliced(path, content, &pem).map(Some)
 }
 
 /// Returns a kubeconfig in which each CA certificate of the same name and key as this one is
@@ -89,21 +84,40 @@ pub fn with_authority_renewed(
     content: &Secret,
     new: &Certificate,
 ) -> Result<Option<Secret>, ComposeError> {
-    let cluster = Kubeconfig::parse(content.expose()).ok().and_then(|config| config.cluster);
-    let Some(PemSource::Embedded(data)) = cluster.map(|cluster| cluster.authority) else {
-        return Ok(None);
-    };
-    let Ok(trusted) = certificates(data.expose()) else { return Ok(None) };
+    let Some(trusted) = embedded(content) else { return Ok(None) };
     let is_own = |one: &&Certificate| one.is_of_same_ca(new);
     if trusted.iter().filter(is_own).all(|one| one == new) {
         return Ok(None);
     }
-    let others = trusted.iter().filter(|one| !is_own(one));
-    let before = trusted.iter().take_while(|one| !is_own(one)).count();
-    let others: Vec<_> = others.collect();
-    let (head, tail) = others.split_at(before.min(others.len()));
-    let all = head.iter().copied().chain([new]).chain(tail.iter().copied());
-    let pem: String = all.map(Certificate::to_pem).collect();
+    spliced(path, content, &renewed_anchors(&trusted, new)).map(Some)
+}
+
+/// Returns these CA certificates in PEM, with the new one in the place of the first of its CA, and
+/// without others of that.
+pub fn renewed_anchors<'c>(
+    anchors: impl IntoIterator<Item = &'c Certificate>,
+    new: &Certificate,
+) -> String {
+    let mut is_written = false;
+    let kept = anchors.into_iter().filter_map(|anchor| {
+        if !anchor.is_of_same_ca(new) {
+            return Some(anchor.to_pem());
+        }
+        let first = !std::mem::replace(&mut is_written, true);
+        first.then(|| new.to_pem())
+    });
+    kept.collect()
+}
+
+/// The CA certificates that a kubeconfig has in itself.
+fn embedded(content: &Secret) -> Option<Vec<Certificate>> {
+    match Kubeconfig::parse(content.expose()).ok()?.cluster?.authority {
+        PemSource::Embedded(data) => certificates(data.expose()).ok(),
+        PemSource::File(_) | PemSource::Missing => None,
+    }
+}
+
+fn spliced(path: &AbsolutePath, content: &Secret, pem: &str) -> Result<Secret, ComposeError> {
     let failed = |source| ComposeError::Splice { path: path.clone(), source };
-    kubeconfig::splice_authority(content.expose(), pem.as_bytes()).map(Some).map_err(failed)
+    kubeconfig::splice_authority(content.expose(), pem.as_bytes()).map_err(failed)
 }

@@ -22,7 +22,7 @@ pub use access::{
     server,
 };
 pub use authority::{Above, ChainToAnchor, LoadedAuthority, LoadedKey, load_authority};
-pub use cluster::{Cluster, cluster, trusting, with_authority_renewed};
+pub use cluster::{Cluster, cluster, renewed_anchors, trusting, with_authority_renewed};
 pub use compose::{ComposeError, Composed};
 pub use copy::{KnownContent, Lineage, LoadedCopy, Original, load_copy};
 pub use load::{Form, Loaded, SourceFile, Stored, load, located, referenced};

@@ -9,7 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::x509::{Certificate, KeyError, PrivateKey, ReadError, certificates};
-use crate::model::{Agreement, RootCa, RotationLevel, Timestamp};
+use crate::model::{Agreement, RotationLevel, Timestamp};
 
 const FORMAT: u32 = 1;
 
@@ -131,15 +131,6 @@ impl RotationIntent {
         let sign = |key: &&PrivateKey| Ok(BASE64_STANDARD.encode(key.sign(&message)?));
         let signatures = keys.iter().map(sign).collect::<Result<_, KeyError>>()?;
         Ok(SignedIntent { document, signatures })
-    }
-
-    /// The certificate of one of the two roots.
-    #[must_use]
-    pub fn root(&self, root: RootCa) -> &Certificate {
-        match root {
-            RootCa::Old => &self.old,
-            RootCa::New => &self.new,
-        }
     }
 
     fn check(self) -> Result<Self, IntentError> {

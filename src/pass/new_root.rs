@@ -79,15 +79,6 @@ pub(super) fn list(faults: &[RootFault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// What a root CA has to comply with on this node.
-fn root_policy(node: &Node, allow_trusted: bool) -> RootPolicy {
-    RootPolicy {
-        leaf_validity: node.validity,
-        renew_before: node.settings.renewal.renew_before.as_duration(),
-        allow_trusted,
-    }
-}
-
 /// Judges a root CA for this node.
 ///
 /// # Errors
@@ -100,7 +91,12 @@ pub fn judge(
 ) -> Result<JudgedRoot, InstallRootError> {
     let authority = root_authority(node)?;
     let candidate = root.candidate(&node.root, authority, &node.catalog.credentials, now);
-    let judgement = judge_root(&candidate, &root_policy(node, allow_trusted), now);
+    let policy = RootPolicy {
+        leaf_validity: node.validity,
+        renew_before: node.settings.renewal.renew_before.as_duration(),
+        allow_trusted,
+    };
+    let judgement = judge_root(&candidate, &policy, now);
     Ok(JudgedRoot { root, judgement })
 }
 

@@ -103,18 +103,14 @@ impl fmt::Display for Finding {
                  {restarted}: it is not restarted again",
                 content.outdated()
             ),
-            Self::Worse { service, content: content @ ContentName::Credential(_), condition } => {
-                write!(
-                    f,
-                    "{service} uses {}, and the one on the disk is {condition}: it is not \
-                     refreshed",
-                    content.outdated()
-                )
-            }
             Self::Worse { service, content, condition } => {
+                let present = match content {
+                    ContentName::Credential(_) => "the one on the disk is",
+                    ContentName::CaCertificates(_) => "those on the disk are",
+                };
                 write!(
                     f,
-                    "{service} uses {}, and those on the disk are {condition}: it is not refreshed",
+                    "{service} uses {}, and {present} {condition}: it is not refreshed",
                     content.outdated()
                 )
             }

@@ -79,10 +79,10 @@ pub fn note_contents(memory: &mut ServiceMemory, contents: &[Content], now: &Mom
         memory.appeared.get(&one.content).is_some_and(|known| known.fingerprint == one.fingerprint)
     };
     memory.restarted.retain(in_place);
-    let mut connections = std::mem::take(&mut memory.connections);
-    connections
-        .retain(|note| note.boot == now.uptime.boot && memory.appeared(&note.credential).is_some());
-    memory.connections = connections;
+    memory.connections.retain(|note| {
+        let credential = note.credential.clone().into();
+        note.boot == now.uptime.boot && memory.appeared.contains_key(&credential)
+    });
 }
 
 fn next(known: Option<Appeared>, content: &Content, now: &Moment) -> Option<Appeared> {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::common;
 use super::common::kubelet::{CONF, CURRENT};
 use super::harness::{Node, WAIT_TIMEOUT};
+use super::root_renewal::wait_until_published;
 use super::services::{assert_in_use, print_figure};
 
 /// All certificates expired 30 days ago, and the node boots after a power cut.
@@ -121,12 +122,7 @@ pub fn expired_root(node: &mut Node) {
     });
     assert_in_use(node);
     node.exec("kubecertd check");
-    node.wait_for("the renewed root is published", |node| {
-        let shown = node.kubectl(
-            "-n kube-system get configmap kube-root-ca.crt -o jsonpath='{.data.ca\\.crt}'",
-        );
-        (shown == node.text("etc/kubernetes/pki/ca.crt")).then_some(())
-    });
+    wait_until_published(node);
 }
 
 /// Cuts the power, boots, and waits until the node works again by itself. Prints and returns the

@@ -43,12 +43,7 @@ pub fn before_expiry(node: &mut Node) {
     });
     let restarted = processes(node);
     print_figure(&format!("in use {:.0} s after the command", began.elapsed().as_secs_f64()));
-    node.wait_for("the renewed root is published", |node| {
-        let published = node.kubectl(
-            "-n kube-system get configmap kube-root-ca.crt -o jsonpath='{.data.ca\\.crt}'",
-        );
-        (published == node.text(CA_CRT)).then_some(())
-    });
+    wait_until_published(node);
     let pass = node.request_pass();
     assert!(pass.failed.is_empty() && pass.not_refreshed.is_empty(), "{pass:?}");
     assert_eq!(processes(node), restarted, "they are restarted once");
@@ -89,6 +84,16 @@ pub fn bundle_by_hand(node: &mut Node) {
     assert!(pass.failed.is_empty() && pass.not_refreshed.is_empty(), "{pass:?}");
     assert_eq!(changed_processes(&before, &processes(node)), ["kube-controller-manager"]);
     assert!(!node.exec("kubecertd check --output wide || true").contains("stale"));
+}
+
+/// Waits until pods get the CA certificates that are in ca.crt.
+pub fn wait_until_published(node: &Node) {
+    node.wait_for("the renewed root is published", |node| {
+        let published = node.kubectl(
+            "-n kube-system get configmap kube-root-ca.crt -o jsonpath='{.data.ca\\.crt}'",
+        );
+        (published == node.text(CA_CRT)).then_some(())
+    });
 }
 
 fn root_of(node: &Node) -> Certificate {

@@ -118,7 +118,7 @@ fn fault_between(state: &State, next: &Agreement) -> Option<&'static str> {
     }
     let makes_sure = from != to && (next.from, next.to) == (to, to);
     let goes_on = from == to && next.from == to && next.to != to;
-    (!makes_sure && !goes_on).then_some("nobody has made sure")
+    (!makes_sure && !goes_on).then_some("not all have made sure")
 }
 
 /// The first state that is wrong, or in which nothing goes on though the goal is not reached. And

@@ -1,13 +1,12 @@
 //! Planners with a mistake, each of which the model has to catch.
 
 use kubecertd::model::{
-    BridgeHolder, Bridges, CaFile, RootCa, RotationFacts, RotationLevel, RotationStep,
-    SigningFiles, TrustedRoots,
+    BridgeHolder, Bridges, CaFile, RootCa, RotationFacts, RotationLevel, RotationStep, SigningFiles,
 };
 use kubecertd::plan::next_step;
 
 use super::node::{Model, Planner};
-use super::safety::{BOTH_WAYS, FORTH, NO_BRIDGE, fault, real};
+use super::safety::{BOTH_WAYS, FORTH, NO_BRIDGE, fault, real, trust_at};
 use RootCa::{New, Old};
 use RotationLevel as L;
 
@@ -30,14 +29,6 @@ fn instead(
     (of, other): (L, L),
 ) -> Option<RotationStep> {
     next_step(node, if level == of { other } else { level }, bridges)
-}
-
-fn trust_at(level: L) -> TrustedRoots {
-    match level {
-        L::Rest | L::Staged => TrustedRoots::Old,
-        L::Trusted | L::Clients | L::Servers => TrustedRoots::Both,
-        L::Distrusted => TrustedRoots::New,
-    }
 }
 
 const MISTAKES: &[(&str, Planner)] = &[
