@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::job::Job;
 use crate::credentials::{Server, Stored, identity, identity_in, identity_of, server};
-use crate::drivers::http::{self, Call, HttpError, Trust};
+use crate::drivers::http::{self, Call, Trust};
 use crate::drivers::tls::ClientIdentity;
 use crate::formats::x509::{Certificate, PrivateKey};
 use crate::model::{Credential, CredentialName, Location, Material, Secret, TrialAt};
@@ -287,20 +287,17 @@ impl TrialTarget {
     async fn show(&self, identity: &ClientIdentity) -> TrialReply {
         let headers: Vec<_> = self.user.iter().map(|user| (REMOTE_USER, user.as_str())).collect();
         let call = Call { url: &self.url, headers: &headers, ..Call::default() };
-        match http::call(call, &self.trust, Some(identity), ANSWER_TIMEOUT)
-            .await
-            .map(|answer| answer.status)
-        {
+        let answer = http::call(call, &self.trust, Some(identity), ANSWER_TIMEOUT).await;
+        if let Some(refusal) = http::refusal(&answer) {
+            return TrialReply::Refused(refusal);
+        }
+        match answer.map(|answer| answer.status) {
             Ok(200..=299) => TrialReply::Accepted,
             Ok(403) if self.forbidden_is_known => TrialReply::Accepted,
-            Ok(status @ 401) => TrialReply::Refused(format!("status {status}")),
             Ok(403) => {
                 TrialReply::Nothing("it answers as to an unknown user (status 403)".to_owned())
             }
             Ok(status) => TrialReply::Nothing(format!("it answers with status {status}")),
-            Err(HttpError::CertificateRefused(alert)) => {
-                TrialReply::Refused(format!("TLS alert {alert:?}"))
-            }
             Err(e) => TrialReply::Nothing(e.to_string()),
         }
     }

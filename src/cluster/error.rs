@@ -91,6 +91,6 @@ fn with_sources(error: &dyn StdError) -> String {
     text
 }
 
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     plain_text(text, SHOWN_CHARS)
 }

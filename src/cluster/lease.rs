@@ -16,16 +16,13 @@ use kube::{Api, Client};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::{ClusterApi, ClusterError, LeaseError};
+use super::{CONFLICT, ClusterApi, ClusterError, LeaseError};
 use crate::model::LeaseState;
 use crate::plan::{LEASE_DURATION, NEEDED_BEFORE_STOP, TurnAnswer};
 use crate::sys::Clock;
 
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "kubecertd-restart";
-
-/// The HTTP status for an object that has changed since it was read, or exists already.
-const CONFLICT: u16 = 409;
 
 /// The Lease, as one pass of this node uses it.
 pub struct RestartLease<'l> {

@@ -2,6 +2,7 @@
 //! object that has changed since it was read is refused. Nodes are listed page by page.
 
 mod nodes;
+mod signing_request;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

@@ -3,6 +3,8 @@
 //!
 //! A GET, or a POST of JSON, on a connection of its own: no redirects, no proxy, nothing is kept.
 
+mod acceptance;
+
 #[cfg(test)]
 mod tests;
 
@@ -22,8 +24,12 @@ use rustls::{AlertDescription, ClientConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
-use super::tls::{self, AnyCertificate, ClientIdentity, Endpoint, ProbeError, Stage};
+use super::tls::{
+    self, AnyCertificate, ClientIdentity, ClientResolver, Endpoint, ProbeError, Stage,
+};
 use crate::formats::x509::Certificate;
+
+pub use acceptance::{Acceptance, accepts, refusal};
 
 /// The most of a response that is read.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -141,9 +147,18 @@ pub async fn call(
     identity: Option<&ClientIdentity>,
     limit: Duration,
 ) -> Result<HttpResponse, HttpError> {
+    call_with(call, trust, Arc::new(ClientResolver::new(identity)), limit).await
+}
+
+async fn call_with(
+    call: Call<'_>,
+    trust: &Trust,
+    resolver: Arc<ClientResolver>,
+    limit: Duration,
+) -> Result<HttpResponse, HttpError> {
     let deadline = Instant::now() + limit;
     let target = Target::parse(call)?;
-    let config = target.secure.then(|| config(trust, identity)).transpose()?;
+    let config = target.secure.then(|| config(trust, resolver)).transpose()?;
     let stream = match call.connect_to {
         Some(address) => Endpoint::parse(address)?.connect(deadline).await?,
         None => target.endpoint.connect(deadline).await?,
@@ -203,7 +218,7 @@ impl Target {
     }
 }
 
-fn config(trust: &Trust, identity: Option<&ClientIdentity>) -> Result<ClientConfig, HttpError> {
+fn config(trust: &Trust, resolver: Arc<ClientResolver>) -> Result<ClientConfig, HttpError> {
     let verifier = match trust {
         Trust::AnyCertificate => Arc::new(AnyCertificate::new()),
         Trust::Authorities(authorities) => {
@@ -214,7 +229,7 @@ fn config(trust: &Trust, identity: Option<&ClientIdentity>) -> Result<ClientConf
                 .map_err(|e| HttpError::Authorities(e.to_string()))?
         }
     };
-    tls::config(verifier, identity).map_err(|e| ProbeError::Handshake(e.to_string()).into())
+    tls::config(verifier, resolver).map_err(|e| ProbeError::Handshake(e.to_string()).into())
 }
 
 async fn exchange<S>(
@@ -288,7 +303,8 @@ fn cause(error: &hyper::Error) -> Option<ProbeError> {
 }
 
 /// An alert about a certificate can only be about the client's: the server has no other reason for
-/// it.
+/// it. `decrypt_error` is OpenSSL's for a certificate whose signature does not verify: one by
+/// another CA of the same name.
 impl From<ProbeError> for HttpError {
     fn from(error: ProbeError) -> Self {
         match error {
@@ -301,6 +317,7 @@ impl From<ProbeError> for HttpError {
                 | AlertDescription::CertificateUnknown
                 | AlertDescription::UnknownCA
                 | AlertDescription::AccessDenied
+                | AlertDescription::DecryptError
                 | AlertDescription::CertificateRequired),
             ) => Self::CertificateRefused(alert),
             error => Self::Connection(error),

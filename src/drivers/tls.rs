@@ -29,6 +29,7 @@ use tokio_rustls::client::TlsStream;
 pub(super) use client::{AnyCertificate, authorities, authorities_despite_expiry, config};
 pub(super) use endpoint::Endpoint;
 pub use error::{ProbeError, Stage};
+pub(super) use identity::ClientResolver;
 pub use identity::{ClientIdentity, IdentityError};
 
 use crate::formats::x509::Certificate;
@@ -40,6 +41,9 @@ pub struct Served {
     pub certificate: Certificate,
     /// The certificates that it showed with it, as far as they can be read.
     pub intermediates: Vec<Certificate>,
+    /// The names (DER) of the CAs whose client certificates it says it accepts, an empty list where
+    /// it names none; `None` where it asks for no client certificate.
+    pub client_authorities: Option<Vec<Vec<u8>>>,
     /// The address of this side of the connection.
     pub local: SocketAddr,
     /// The address of the server's side, to which the name was resolved.
@@ -68,8 +72,9 @@ pub async fn served(
     let (local, peer) =
         (stream.local_addr().map_err(ProbeError::Io)?, stream.peer_addr().map_err(ProbeError::Io)?);
     let verifier = Arc::new(AnyCertificate::new());
-    let config =
-        config(verifier.clone(), identity).map_err(|e| ProbeError::Handshake(e.to_string()))?;
+    let resolver = Arc::new(ClientResolver::new(identity));
+    let config = config(verifier.clone(), resolver.clone())
+        .map_err(|e| ProbeError::Handshake(e.to_string()))?;
     let result = handshake(config, endpoint.server_name(), stream, deadline).await;
     let failure = match result {
         Ok(stream) => {
@@ -83,7 +88,8 @@ pub async fn served(
             let shown = verifier.intermediates().iter();
             let intermediates = shown.filter_map(|one| Certificate::from_der(one).ok()).collect();
             let certificate = Certificate::from_der(certificate)?;
-            Ok(Served { certificate, intermediates, local, peer })
+            let client_authorities = resolver.requested().map(<[_]>::to_vec);
+            Ok(Served { certificate, intermediates, client_authorities, local, peer })
         }
         (None, Some(failure)) => Err(failure),
         (None, None) => Err(ProbeError::Handshake("the server showed no certificate".to_owned())),

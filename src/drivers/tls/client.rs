@@ -12,7 +12,7 @@ use rustls::crypto::{
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::ClientIdentity;
+use super::ClientResolver;
 use crate::formats::x509::{Certificate, MAX_INTERMEDIATES};
 
 /// Returns the cryptography provider of the whole program.
@@ -20,19 +20,15 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// Returns the configuration of a client with this verifier, which presents this identity to
-/// servers that ask for one.
+/// Returns the configuration of a client with this verifier and resolver.
 pub fn config(
     verifier: Arc<dyn ServerCertVerifier>,
-    identity: Option<&ClientIdentity>,
+    resolver: Arc<ClientResolver>,
 ) -> Result<ClientConfig, rustls::Error> {
     let builder =
         ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
-    let mut config = match identity {
-        Some(identity) => builder.with_client_cert_resolver(identity.resolver()),
-        None => builder.with_no_client_auth(),
-    };
+    let mut config = builder.with_client_cert_resolver(resolver);
     // A resumed session would show no certificate.
     config.resumption = Resumption::disabled();
     Ok(config)

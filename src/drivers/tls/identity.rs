@@ -1,8 +1,10 @@
 //! A client's certificate and key, for servers that authenticate clients.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use rustls::SignatureScheme;
+use rustls::client::ResolvesClientCert;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer,
@@ -62,17 +64,49 @@ impl ClientIdentity {
             .collect();
         Ok(Self(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key)))))
     }
-
-    /// Presents the identity to every server that asks, also to one that names other authorities:
-    /// its reaction is the result.
-    pub(super) fn resolver(&self) -> Arc<SingleCertAndKey> {
-        self.0.clone()
-    }
 }
 
 /// Shows that there is one, and nothing of the key.
 impl fmt::Debug for ClientIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ClientIdentity")
+    }
+}
+
+/// Presents an identity, or none, to every server that asks for one, also to one that names other
+/// authorities: its reaction is the result. Keeps what the server of one connection asked for.
+#[derive(Debug)]
+pub struct ClientResolver {
+    identity: Option<ClientIdentity>,
+    requested: OnceLock<Vec<Vec<u8>>>,
+}
+
+impl ClientResolver {
+    /// Returns a resolver for one connection.
+    pub fn new(identity: Option<&ClientIdentity>) -> Self {
+        Self { identity: identity.cloned(), requested: OnceLock::new() }
+    }
+
+    /// The names of the CAs (DER) that the server named when it asked for a client certificate;
+    /// `None` where it has not asked for one.
+    pub fn requested(&self) -> Option<&[Vec<u8>]> {
+        self.requested.get().map(Vec::as_slice)
+    }
+}
+
+impl ResolvesClientCert for ClientResolver {
+    fn resolve(
+        &self,
+        root_hint_subjects: &[&[u8]],
+        sigschemes: &[SignatureScheme],
+    ) -> Option<Arc<CertifiedKey>> {
+        self.requested
+            .get_or_init(|| root_hint_subjects.iter().map(|name| name.to_vec()).collect());
+        let ClientIdentity(identity) = self.identity.as_ref()?;
+        ResolvesClientCert::resolve(identity.as_ref(), root_hint_subjects, sigschemes)
+    }
+
+    fn has_certs(&self) -> bool {
+        self.identity.is_some()
     }
 }

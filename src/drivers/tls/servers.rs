@@ -10,6 +10,7 @@ use rcgen::{
     KeyPair, date_time_ymd,
 };
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -108,7 +109,7 @@ impl Pair {
     }
 
     fn key_der(&self) -> PrivateKeyDer<'static> {
-        PrivateKeyDer::try_from(KeyPair::from_pem(&self.key_pem).unwrap().serialize_der()).unwrap()
+        PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes()).unwrap()
     }
 }
 
@@ -119,21 +120,30 @@ pub fn server(
     version: &'static SupportedProtocolVersion,
     clients: Option<&Authority>,
 ) -> Arc<ServerConfig> {
+    let clients: Vec<_> = clients.map(Authority::certificate).into_iter().collect();
+    server_with(pair, &[], version, &clients)
+}
+
+/// Returns the configuration of a server that shows further certificates with its own, and demands
+/// a client certificate of one of `clients`, or asks for none.
+pub fn server_with(
+    pair: &Pair,
+    further: &[Certificate],
+    version: &'static SupportedProtocolVersion,
+    clients: &[Certificate],
+) -> Arc<ServerConfig> {
+    let der = |certificate: &Certificate| CertificateDer::from(certificate.der().to_vec());
     let builder =
         ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[version]).unwrap();
-    let builder = match clients {
-        None => builder.with_no_client_auth(),
-        Some(authority) => {
-            let mut roots = RootCertStore::empty();
-            roots.add(authority.issuer.der().clone()).unwrap();
-            builder.with_client_cert_verifier(
-                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
-                    .build()
-                    .unwrap(),
-            )
-        }
+    let builder = if clients.is_empty() {
+        builder.with_no_client_auth()
+    } else {
+        let mut roots = RootCertStore::empty();
+        clients.iter().for_each(|client| roots.add(der(client)).unwrap());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+        builder.with_client_cert_verifier(verifier.build().unwrap())
     };
-    let chain = vec![CertificateDer::from(pair.certificate.der().to_vec())];
+    let chain = [&pair.certificate].into_iter().chain(further).map(der).collect();
     Arc::new(builder.with_single_cert(chain, pair.key_der()).unwrap())
 }
 

@@ -50,6 +50,30 @@ async fn server_demanding_client_certificate_shows_its_own() {
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn shown_chain_and_named_client_authorities_are_returned() {
+    let [one, two, further] = ["one", "two", "further"].map(Authority::new);
+    let (pair, client) = (one.pair(), one.pair());
+    let clients = [one.certificate(), two.certificate()];
+    LocalSet::new()
+        .run_until(async {
+            for version in VERSIONS {
+                for identity in [None, Some(client.identity())] {
+                    let shown = [further.certificate(), one.certificate()];
+                    let config = server_with(&pair, &shown, version, &clients);
+                    let address = serve(config, b"").await;
+                    let found = served(&address, identity.as_ref(), LIMIT).await.unwrap();
+                    assert_eq!(found.intermediates, shown);
+                    let named = clients.iter().map(|one| one.subject.der().to_vec()).collect();
+                    assert_eq!(found.client_authorities, Some(named), "{version:?}");
+                }
+                let address = serve(server(&pair, version, None), b"").await;
+                assert_eq!(probe(&address).await.unwrap().client_authorities, None);
+            }
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn expired_certificate_is_returned() {
     let pair = Authority::new("one").pair_until(2001);
     LocalSet::new()

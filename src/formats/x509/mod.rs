@@ -18,6 +18,7 @@ mod name;
 mod names;
 mod node_request;
 mod passing;
+mod probe_identity;
 mod read;
 mod request;
 mod root;
@@ -39,6 +40,7 @@ pub use name::{DistinguishedName, Serial};
 pub use names::{NamesError, with_names};
 pub use node_request::{NodeRequest, NodeRequestError};
 pub use passing::{PassingError, passing_certificate};
+pub use probe_identity::{PROBE_USER, ProbeIdentity, ProbeIdentityError, probe_identity};
 pub use read::{Certificate, ExtendedKeyUsage, Extension, ReadError, certificates};
 pub use request::request;
 pub use root::{

@@ -117,6 +117,12 @@ impl NodeRequest {
         Ok(Self { public_key, template: template(subject.clone(), usage)? })
     }
 
+    /// Whether a certificate is for the key of the request.
+    #[must_use]
+    pub fn is_for_key_of(&self, certificate: &Certificate) -> bool {
+        certificate.public_key_der() == self.public_key
+    }
+
     /// Issues the certificate, and verifies it as a renewed one is verified.
     ///
     /// # Errors
