@@ -1,4 +1,4 @@
-//! Why the cluster's API, or the Lease, can't be used.
+//! Why the cluster's API, the Lease, or an object can't be used.
 
 use std::error::Error as StdError;
 
@@ -74,6 +74,46 @@ pub enum LeaseError {
     /// Another node has taken it since.
     #[error("this node lost the Lease {0} before it stopped the service")]
     Lost(String),
+}
+
+/// Why an object of the API, or the objects of a kind, can't be read or written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ObjectError {
+    /// The call failed.
+    #[error("{object}: {error}")]
+    Call {
+        /// The object or the kind.
+        object: String,
+        /// Why.
+        error: ClusterError,
+    },
+    /// It was to be created.
+    #[error("{0} exists already")]
+    Exists(String),
+    /// Another client has written it in the meantime.
+    #[error("{0} has changed since it was read")]
+    Changed(String),
+    /// It was to be changed.
+    #[error("{0} does not exist")]
+    Missing(String),
+    /// It has another form than it is to have.
+    #[error("{object} can't be used: {reason}")]
+    Malformed {
+        /// The object or the kind.
+        object: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl ObjectError {
+    pub(super) fn of_call(object: impl Into<String>, error: ClusterError) -> Self {
+        Self::Call { object: object.into(), error }
+    }
+
+    pub(super) fn malformed(object: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Malformed { object: object.into(), reason: reason.into() }
+    }
 }
 
 /// The error and its causes, in one line.

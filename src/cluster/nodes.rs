@@ -5,19 +5,18 @@
 //! keeps it from other Nodes, and from labels such as that of the control plane, and admits its
 //! annotations.
 
-use http_body_util::{BodyExt as _, Limited};
 use hyper::Request;
 use hyper::header::DATE;
 use jiff::civil::DateTime;
 use jiff::fmt::strtime;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{GetParams, ListParams, ObjectList, PartialObjectMeta, Patch, PatchParams};
-use kube::client::Body;
-use kube::core::response::Status;
 use kube::{Api, Client, Resource as _};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use super::exchange::{Answer, exchange};
+use super::field::MANAGER;
 use super::{ClusterApi, ClusterError};
 use crate::formats::node_report::{read, shown, write};
 use crate::model::{FoundReport, NodeReport, NodeRole, ReportedNode, Timestamp};
@@ -34,12 +33,6 @@ const PAGE: u32 = 500;
 
 /// The most pages that are read: four times the nodes that Kubernetes supports.
 const MAX_PAGES: usize = 40;
-
-/// The most bytes of an answer: the metadata of a page is much less.
-const MAX_BODY: usize = 32 << 20;
-
-/// The name under which changes are recorded in the object.
-const MANAGER: &str = "kubecertd";
 
 /// The HTTP status for an object that does not exist.
 const NOT_FOUND: u16 = 404;
@@ -140,18 +133,10 @@ async fn dated<T: DeserializeOwned>(
     client: &Client,
     request: Request<Vec<u8>>,
 ) -> kube::Result<Dated<T>> {
-    let response = client.send(request.map(Body::from)).await?;
-    let (parts, body) = response.into_parts();
-    let date = parts.headers.get(DATE).and_then(|date| http_date(date.to_str().ok()?));
-    let body = Limited::new(body, MAX_BODY).collect().await.map_err(kube::Error::Service)?;
-    let body = body.to_bytes();
-    if parts.status.is_success() {
-        let answer = serde_json::from_slice(&body).map_err(kube::Error::SerdeError)?;
-        return Ok(Dated { answer, date });
-    }
-    let code = parts.status.as_u16();
-    let status = serde_json::from_slice::<Status>(&body).unwrap_or_default();
-    Err(kube::Error::Api(Status { code, ..status }.boxed()))
+    let Answer { headers, body } = exchange(client, request).await?;
+    let date = headers.get(DATE).and_then(|date| http_date(date.to_str().ok()?));
+    let answer = serde_json::from_slice(&body).map_err(kube::Error::SerdeError)?;
+    Ok(Dated { answer, date })
 }
 
 /// The time in a header (RFC 9110, 5.6.7), in its one current form.

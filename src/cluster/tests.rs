@@ -1,8 +1,11 @@
 //! Tests with an API server in this process that keeps Leases as the real one does: a write of an
-//! object that has changed since it was read is refused. Nodes are listed page by page.
+//! object that has changed since it was read is refused. Lists are read page by page.
 
 mod nodes;
+mod objects;
+mod rotation;
 mod signing_request;
+mod trust_objects;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -47,6 +50,12 @@ pub(crate) struct Objects {
     pub(crate) date: Cell<Option<&'static str>>,
     /// The header by which the last request logged in.
     authorization: RefCell<Option<String>>,
+    /// The status of every answer about paths that begin so.
+    refused: RefCell<Option<(String, u16)>>,
+    /// The status of every answer to a write.
+    refuse_writes: Cell<Option<u16>>,
+    /// What another client does before the next write.
+    before_write: RefCell<Option<objects::OtherWrite>>,
 }
 
 impl Objects {
@@ -71,25 +80,25 @@ impl Objects {
 
     fn answer(&self, method: &Method, uri: &Uri, body: &[u8]) -> (u16, Value) {
         let path = uri.path();
-        let failed = |code: u16, reason: &str| {
-            let message = format!("it says {reason}");
-            let status = "Failure";
-            (
-                code,
-                json!({"kind": "Status", "apiVersion": "v1", "status": status, "code": code,
-                "reason": reason, "message": message}),
-            )
-        };
-        if let Some(code) = self.refuses.get() {
+        if let Some(code) = self.refuses.get().or_else(|| self.refused_at(path)) {
             return failed(code, "Forbidden");
+        }
+        if *method != Method::GET {
+            self.write_of_other();
+            if let Some(code) = self.refuse_writes.get() {
+                return failed(code, "Invalid");
+            }
         }
         let found = self.by_path.borrow().get(path).cloned();
         let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
         match (method.as_str(), found) {
             ("GET", Some(object)) => (200, object),
-            ("GET", None) if path == nodes::NODES => (200, self.node_list(uri.query())),
-            ("PATCH", Some(found)) => (200, self.patch(path, found, body)),
-            ("GET" | "PUT" | "PATCH", None) => failed(404, "NotFound"),
+            ("GET", None) if uri.query().is_some_and(|query| query.contains("limit=")) => {
+                (200, self.list(path, uri.query()))
+            }
+            ("PATCH", Some(found)) => self.patch(path, found, body),
+            ("DELETE", Some(found)) => self.delete(path, &found, body),
+            ("GET" | "PUT" | "PATCH" | "DELETE", None) => failed(404, "NotFound"),
             ("PUT", Some(found)) => {
                 let object: Value = serde_json::from_slice(body).unwrap();
                 if version(&object) == version(&found) {
@@ -109,6 +118,13 @@ impl Objects {
             _ => failed(405, "MethodNotAllowed"),
         }
     }
+}
+
+fn failed(code: u16, reason: &str) -> (u16, Value) {
+    let message = format!("it says {reason}");
+    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code,
+        "reason": reason, "message": message});
+    (code, status)
 }
 
 /// A cluster with one API server that runs.

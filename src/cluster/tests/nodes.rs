@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::{FoundReport, NodeReport, NodeRole, ReportedNode, Timestamp};
 
-pub(super) const NODES: &str = "/api/v1/nodes";
+const NODES: &str = "/api/v1/nodes";
 
 const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 
@@ -23,36 +23,6 @@ impl Objects {
         let node = &objects[&format!("{NODES}/{name}")];
         let annotation = node["metadata"]["annotations"][REPORT_ANNOTATION].as_str();
         (annotation.map(str::to_owned), self.version.get())
-    }
-
-    /// At most two Nodes at a time, so that there are several pages.
-    pub(super) fn node_list(&self, query: Option<&str>) -> Value {
-        let parameter = |name: &str| {
-            let all = query.unwrap_or_default().split('&');
-            all.filter_map(|one| one.split_once('=')).find(|(key, _)| *key == name)
-        };
-        assert!(parameter("limit").is_some());
-        let label = parameter("labelSelector").map(|(_, label)| label.replace("%2F", "/"));
-        let has_label = |node: &&Value| {
-            label.as_ref().is_none_or(|label| !node["metadata"]["labels"][label].is_null())
-        };
-        let objects = self.by_path.borrow();
-        let nodes = objects.iter().filter(|(path, _)| path.starts_with(NODES));
-        let nodes: Vec<_> = nodes.map(|(_, node)| node).filter(has_label).collect();
-        let from = parameter("continue").map_or(0, |(_, from)| from.parse::<usize>().unwrap());
-        let rest = nodes.len().saturating_sub(from + 2);
-        let next = if rest > 0 { (from + 2).to_string() } else { String::new() };
-        let page: Vec<_> = nodes.iter().skip(from).take(2).collect();
-        json!({"metadata": {"continue": next}, "items": page})
-    }
-
-    /// A merge patch of annotations.
-    pub(super) fn patch(&self, path: &str, mut found: Value, body: &[u8]) -> Value {
-        let patch: Value = serde_json::from_slice(body).unwrap();
-        for (name, value) in patch["metadata"]["annotations"].as_object().unwrap() {
-            found["metadata"]["annotations"][name] = value.clone();
-        }
-        self.put(path.to_owned(), found)
     }
 }
 

@@ -28,7 +28,7 @@ pub use entries::{ClientCertificate, Cluster, Kubeconfig, PemSource, User};
 pub use error::{KubeconfigError, Obstacle, SpliceError};
 pub use point::point;
 pub use splice::{obstacle_for, splice, splice_user};
-pub use trust::splice_authority;
+pub use trust::{discovery_authority, splice_authority, splice_discovery_authority};
 pub use whole::{whole, with_user};
 
 use crate::model::Secret;

@@ -215,6 +215,19 @@ pub(super) fn current_cluster(root: &YamlNode) -> Result<UserEntry<'_>, Kubeconf
     Ok(UserEntry { user: name, entry: found.map_or(&EMPTY_ENTRY, |cluster| cluster.entry) })
 }
 
+/// Returns the entry of the cluster that a node which joins uses, in the form of a user's: the one
+/// without a name, or else that of current-context (kubeadm, `GetClusterFromKubeConfig`).
+pub(super) fn discovery_cluster(root: &YamlNode) -> Result<UserEntry<'_>, KubeconfigError> {
+    all_users(root)?;
+    let clusters = Named::all(root, "clusters", "cluster")?;
+    let Some(cluster) = clusters.into_iter().find(|cluster| cluster.name.is_empty()) else {
+        Kubeconfig::of(root)?;
+        return current_cluster(root);
+    };
+    refuse_twofold(cluster.entry, AUTHORITY_DATA, AUTHORITY_FILE)?;
+    Ok(UserEntry { user: cluster.name, entry: cluster.entry })
+}
+
 fn client(user: &YamlNode) -> Result<ClientCertificate, KubeconfigError> {
     let certificate = source(user, CERTIFICATE_DATA, CERTIFICATE_FILE)?;
     let key = source(user, KEY_DATA, KEY_FILE)?;
