@@ -1,9 +1,15 @@
 //! kubeadm's configuration of a cluster, as far as it is about certificates.
 
+mod arguments;
+mod documents;
+mod expected;
+
 use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo};
 use serde::Deserialize;
+
+pub use self::arguments::{controller_manager_argument, with_controller_manager_arguments};
 
 /// kubeadm's default for `certificateValidityPeriod`.
 pub const VALIDITY: Duration = crate::model::days(365);

@@ -1,19 +1,24 @@
 //! Static pod manifests: which component of Kubernetes a pod is, with which flags, variables or
 //! configuration file its container is started, and which host file it sees at a path.
 //!
-//! A manifest is read as kubelet reads it, YAML or JSON, and only the parts used here; nothing is
-//! written.
+//! A manifest is read as kubelet reads it, YAML or JSON, and only the parts used here. `flags` sets
+//! and removes flags in its text and touches no other byte.
 
 mod config_file;
+mod flags;
 mod program;
 mod shape;
 mod shell;
+mod signing;
 mod words;
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use serde_saphyr::DuplicateKeyPolicy;
+
+pub use self::flags::with_flags;
+pub use self::signing::PER_USAGE_SIGNING_FLAGS;
 
 use self::config_file::{Configuration, Values};
 use self::program::{Program, Value, is_image_of, runs, runs_tool_of, script_words};

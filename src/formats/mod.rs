@@ -4,6 +4,8 @@
 //! This module turns bytes into facts and facts into bytes. It opens no file, knows only the paths
 //! that it is given, and decides nothing.
 
+pub mod edit;
+mod flag_name;
 pub mod kubeadm;
 pub mod kubeconfig;
 pub mod kubelet;

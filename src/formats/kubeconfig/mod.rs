@@ -15,7 +15,7 @@ mod point;
 mod read;
 mod schema;
 mod splice;
-mod tree;
+pub(super) mod tree;
 mod trust;
 mod whole;
 
@@ -27,6 +27,7 @@ mod tests;
 pub use entries::{ClientCertificate, Cluster, Kubeconfig, PemSource, User};
 pub use error::{KubeconfigError, Obstacle, SpliceError};
 pub use point::point;
+pub(super) use splice::refuse_ambiguous_lines;
 pub use splice::{obstacle_for, splice, splice_user};
 pub use trust::{discovery_authority, splice_authority, splice_discovery_authority};
 pub use whole::{whole, with_user};

@@ -236,7 +236,7 @@ pub(super) fn equal_except_for(
 
 /// YAML 1.1, and with it Go's parser, breaks lines at three characters that YAML 1.2 does not: a
 /// comment for one may be a key for the other.
-pub(super) fn refuse_ambiguous_lines(text: &str) -> Result<(), SpliceError> {
+pub(in crate::formats) fn refuse_ambiguous_lines(text: &str) -> Result<(), SpliceError> {
     if text.is_ascii() {
         return Ok(());
     }

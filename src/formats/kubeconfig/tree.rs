@@ -18,7 +18,7 @@ use super::KubeconfigError;
 use super::go_yaml::GoReading;
 
 /// One value and its position.
-pub(super) struct YamlNode {
+pub(in crate::formats) struct YamlNode {
     /// The line of the value, or of the alias that refers to it, counted from one.
     pub line: u64,
     /// The bytes of the text that define the value. For a block scalar they begin after its header
@@ -33,7 +33,7 @@ pub(super) struct YamlNode {
 
 /// The content of a node.
 #[derive(PartialEq)]
-pub(super) enum Value {
+pub(in crate::formats) enum Value {
     Null,
     /// A string. Any of them may be a private key.
     Text(Zeroizing<String>),
@@ -57,7 +57,7 @@ impl YamlNode {
     /// # Errors
     /// When it is not UTF-8, not YAML, has too much nesting or repetition, or is more than one
     /// document.
-    pub(super) fn parse(text: &str) -> Result<Self, KubeconfigError> {
+    pub(in crate::formats) fn parse(text: &str) -> Result<Self, KubeconfigError> {
         let text = without_last_markers(text);
         let mut root: Self = serde_saphyr::from_str_with_options(text, options())
             .map_err(|error| explain(&error))?;
@@ -168,7 +168,7 @@ impl YamlNode {
 
     /// Counts the nodes of this tree that are defined by the same bytes: more than one when aliases
     /// or merge keys repeat them.
-    pub(super) fn uses_of(&self, bytes: &Range<usize>) -> usize {
+    pub(in crate::formats) fn uses_of(&self, bytes: &Range<usize>) -> usize {
         let own = usize::from(self.defined.as_ref() == Some(bytes));
         let inner: usize = match &self.value {
             Value::List(items) => items.iter().map(|item| item.uses_of(bytes)).sum(),

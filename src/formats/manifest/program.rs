@@ -3,6 +3,7 @@
 use super::shape::Container;
 use super::shell::{self, Command};
 use super::words::{Environment, Word, base_name, command_line, environment};
+use crate::formats::flag_name::same_flag;
 
 /// Programs that run the program named after them.
 const WRAPPERS: &[&str] = &[
@@ -186,6 +187,21 @@ fn has_command(container: &Container) -> bool {
     container.command.as_ref().is_some_and(|command| !command.is_empty())
 }
 
+/// How a container is started, as far as its words are flags of a component's program.
+pub(super) struct DirectCommand {
+    /// The words of command and args, one for each item of the two lists.
+    pub words: Vec<Word>,
+    /// The place of the program among them.
+    pub program: usize,
+}
+
+/// The command of a container that starts the program of a component without a shell.
+pub(super) fn direct_command(container: &Container, component: &str) -> Option<DirectCommand> {
+    let words = command_line(container, &environment(container));
+    let program = if script_of(&words).is_some() { None } else { program_at(&words, component) };
+    program.map(|program| DirectCommand { words, program })
+}
+
 /// The script of a shell that a command line runs, and the words after it.
 fn script_of(line: &[Word]) -> Option<(&Word, &[Word])> {
     shell::script_of(line.get(place(line, shell::is_shell)?..)?)
@@ -218,15 +234,6 @@ fn place(words: &[Word], is_it: impl Fn(&Word) -> bool) -> Option<usize> {
         }
     }
     None
-}
-
-/// Compares names of flags. The components of Kubernetes accept `_` for `-` in them.
-fn same_flag(one: &str, other: &str) -> bool {
-    one.len() == other.len()
-        && one
-            .chars()
-            .zip(other.chars())
-            .all(|(a, b)| a == b || (matches!(a, '-' | '_') && matches!(b, '-' | '_')))
 }
 
 #[cfg(test)]
