@@ -19,6 +19,7 @@ pub mod requests;
 pub mod restore;
 mod roll_back;
 pub mod root_renewal;
+pub mod rotation;
 pub mod services;
 mod settle;
 pub mod sign;
@@ -33,6 +34,7 @@ pub use self::event::{Emit, Event, Subject};
 use self::memory::{Memory, replaced_ca_certificates};
 pub use self::orders::{Orders, ScheduleMemory};
 pub use self::report::Report;
+use self::rotation::Rotation;
 pub use self::services::{Services, ServicesReport};
 use self::settle::Settling;
 pub use self::survey::{Survey, policy, survey, survey_observed};
@@ -40,9 +42,10 @@ use crate::act::Renewed;
 use crate::credentials::located;
 use crate::model::{AbsolutePath, ClockFacts, ClockTrust, CredentialName, Refused, Replaced};
 use crate::observe::{Node, Platform};
-use crate::plan::last_seen;
+use crate::plan::{Moment, last_seen, note_replaced};
 use crate::state::{KnownCertificates, PassMemory, remove_drafts, untrusted_files};
 use crate::store::{Recovered, Store, StoreError};
+use crate::sys::uptime;
 
 /// How long another kubecertd process that works on the same node is waited for.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -56,9 +59,11 @@ pub fn run(node: &Node, orders: &Orders<'_>) -> Result<Report, PassError> {
     let survey = start.observe();
     let mut pass = start.plan(survey);
     pass.renew();
+    pass.rotate();
     pass.sync_copies();
     pass.refresh_services();
     pass.roll_back();
+    pass.conclude_rotation();
     pass.persist();
     Ok(pass.report)
 }
@@ -92,6 +97,8 @@ struct Pass<'p> {
     replaced: Vec<Replaced>,
     /// The certificates that servers refused, as it is to be remembered: known after the roll-back.
     refused: Vec<Refused>,
+    /// The rotation of the root CA that this node takes part in.
+    rotation: Option<Rotation>,
     report: Report,
 }
 
@@ -146,12 +153,23 @@ impl<'p> Start<'p> {
             copies: Vec::new(),
             written: Vec::new(),
             not_trusted: self.not_trusted,
+            rotation: None,
             notes: self.notes,
         };
         let (store, state, memory, known) = (self.store, self.state, self.memory, self.known);
         let (replaced, refused) = (Vec::new(), Vec::new());
-        let mut pass =
-            Pass { node, orders, store, state, memory, known, replaced, refused, report };
+        let mut pass = Pass {
+            node,
+            orders,
+            store,
+            state,
+            memory,
+            known,
+            replaced,
+            refused,
+            rotation: None,
+            report,
+        };
         pass.note(notes);
         if let Some(finding) = &pass.report.membership {
             pass.emit(Event::MembershipFound(finding));
@@ -363,6 +381,30 @@ impl Pass<'_> {
             fingerprint: renewed.fingerprint,
             not_after: renewed.not_after,
         }));
+    }
+
+    /// Does the same, and notes the time at once: the services are looked at before the refresh.
+    fn note_renewed_now(&mut self, renewed: &[Renewed]) {
+        let before = self.replaced.len();
+        self.take_note_of(renewed);
+        let replaced = self.replaced.split_off(before);
+        self.note_replaced_now(replaced);
+    }
+
+    /// Remembers contents that were put in place just now.
+    fn note_replaced_now(&mut self, replaced: Vec<Replaced>) {
+        if let Ok(uptime) = uptime(&self.node.root) {
+            let moment = Moment { uptime, at: self.orders.clock.now() };
+            replaced.iter().for_each(|one| note_replaced(&mut self.memory.value, one, &moment));
+        }
+        self.replaced.extend(replaced);
+    }
+
+    /// What is true of the services now.
+    fn look_at_services(&mut self) -> Services {
+        let survey = survey(self.node, self.orders.clock.now());
+        let constraints = &self.report.constraints;
+        services::observe_services(self.node, self.orders, &survey, constraints, &mut self.memory)
     }
 
     /// The reason of the plan's step for a credential; empty where the plan has none.

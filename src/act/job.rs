@@ -3,7 +3,9 @@
 use std::sync::atomic::AtomicBool;
 
 use crate::credentials::ComposeError;
-use crate::formats::x509::{self, IssueError, KeyError, ReadError, VerifyError};
+use crate::formats::x509::{
+    self, Certificate, IssueError, KeyError, PrivateKey, ReadError, VerifyError,
+};
 use crate::model::{
     AbsolutePath, Authority, AuthorityName, CredentialFacts, CredentialName, Digest, KeyChoice,
     SanChange, Timestamp, TrialAt, Urgency,
@@ -40,6 +42,20 @@ pub struct Renewal<'s> {
     pub backups: usize,
     /// Set by another thread when no further renewal may begin.
     pub stop: &'s AtomicBool,
+    /// The CA that issues in place of the one whose key is in the authority's file: during a
+    /// rotation.
+    pub issuer: Option<Issuer<'s>>,
+}
+
+/// A CA of a rotation that issues certificates.
+#[derive(Clone, Copy, Debug)]
+pub struct Issuer<'i> {
+    /// Its certificate.
+    pub certificate: &'i Certificate,
+    /// Its key.
+    pub key: &'i PrivateKey,
+    /// What stands behind each certificate that it issues.
+    pub behind: &'i [Certificate],
 }
 
 /// A new certificate that is in place.

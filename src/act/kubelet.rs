@@ -2,14 +2,14 @@
 //! new pem beside the old ones, and the link swapped to it, as kubelet does it; and kubelet.conf
 //! pointed to the link where it embeds an old certificate instead.
 
-use super::job::RenewError;
+use super::job::{RenewError, Renewed};
 use crate::credentials::{ComposeError, Files, Form, LoadedAuthority, SourceFile, Stored, load};
 use crate::formats::kubeconfig::{self, Kubeconfig};
-use crate::formats::x509::{Certificate, NODE_PREFIX, NODES, kubelet_template};
+use crate::formats::x509::{Certificate, NODE_PREFIX, NODES, PrivateKey, kubelet_template};
 use crate::model::{
     AbsolutePath, Credential, CredentialFacts, Digest, KubeletClient, Location, Signer, Timestamp,
 };
-use crate::store::{Kind, NewFile, NewLink};
+use crate::store::{self, Change, Kind, NewFile, NewLink, Store};
 use crate::sys::{FileError, Root, local_stamp};
 
 /// Returns the certificate to renew or to request: the old one where it can be read and this
@@ -131,6 +131,58 @@ pub fn files(
         files.extend(pointed(root, client, location)?);
     }
     Ok(Replacing { files, link: new_link })
+}
+
+/// A certificate that the cluster issued for kubelet.
+pub struct IssuedClient<'c> {
+    /// The certificate.
+    pub certificate: &'c Certificate,
+    /// What stands behind it.
+    pub behind: &'c [Certificate],
+    /// Its key.
+    pub key: &'c PrivateKey,
+}
+
+/// Puts a certificate that the cluster issued where kubelet finds it. The time is the present one,
+/// and the number how many backups are kept.
+///
+/// # Errors
+/// When the files can't be read or replaced.
+pub fn received(
+    root: &Root,
+    store: &mut Store<'_>,
+    (facts, client, authority): (&CredentialFacts, &KubeletClient, &LoadedAuthority),
+    issued: &IssuedClient<'_>,
+    (now, backups): (Timestamp, usize),
+) -> Result<Renewed, RenewError> {
+    let IssuedClient { certificate, behind, key } = issued;
+    let location = &facts.credential.location;
+    let (form, further) = (form(root, location, &client.kubeconfig)?, Vec::new());
+    let certificate = (*certificate).clone();
+    let stored = Stored { form, certificate, further, user: None, notes: Vec::new() };
+    let composed = stored.compose_chain(&stored.certificate, behind, &key.to_pem()?)?;
+    let Replacing { files, link } = files(root, location, client, authority, composed.files, now)?;
+    let link_path = link.iter().map(|link| link.path.clone());
+    let written = link_path.chain(files.iter().map(|file| file.path.clone())).collect();
+    let credential = facts.credential.name.clone();
+    let change =
+        Change { credential: credential.clone(), files, link, backup: store::Backup::Required };
+    let change = store.stage(change)?.check(|contents| {
+        let (found, key) = stored.read_back(contents)?;
+        let is_whole = found == stored.certificate && key.fits(&found);
+        if is_whole { Ok(()) } else { Err(RenewError::KeyDoesNotFit) }
+    })?;
+    let commit = store.commit(vec![change], now, backups);
+    commit.outcomes.into_iter().try_for_each(|outcome| outcome.result)?;
+    let certificate = &stored.certificate;
+    Ok(Renewed {
+        credential,
+        serial: certificate.serial.to_string(),
+        not_after: certificate.not_after,
+        key_algorithm: certificate.key_algorithm.to_string(),
+        fingerprint: certificate.fingerprint,
+        files: written,
+    })
 }
 
 /// With the time in it, as kubelet does it: the machine's own. A name that is taken is another

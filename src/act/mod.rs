@@ -11,15 +11,17 @@ mod peer_identity;
 pub mod refresh;
 mod renew;
 mod root_certificate;
+mod rotation;
 mod trial;
 mod trust;
 
 pub use back::{RollBackError, RolledBack, Suspect, roll_back};
 pub use copy::{Copied, CopyError, Following, follow};
 pub use first_request::make_first_request;
-pub use job::{Job, Progress, RenewError, RenewOutcome, Renewal, Renewed};
+pub use job::{Issuer, Job, Progress, RenewError, RenewOutcome, Renewal, Renewed};
 pub use peer_identity::{PeerIdentityError, peer_identity};
 pub use renew::{algorithm, renew};
 pub use root_certificate::{RootReplacement, replace_root_certificate};
+pub use rotation::{RotationFiles, RotationKeys, RotationStepError, Written};
 pub use trial::{New, Refusal, try_one};
 pub use trust::{KubeconfigFile, NewIssuer, Trust, trust_besides, trust_in_renewals};

@@ -225,14 +225,17 @@ fn prepare<'j>(
     backups: &Backups,
     job: &'j Job,
     authorities: &'j BTreeMap<AuthorityName, LoadedAuthority>,
-    renewal: Renewal<'_>,
+    renewal: Renewal<'j>,
 ) -> Result<Prepared<'j>, RenewError> {
     if renewal.stop.load(Ordering::Relaxed) {
         return Err(RenewError::Stopped);
     }
     let cannot_sign = || RenewError::Authority { name: job.authority.name.clone() };
     let authority = authorities.get(&job.authority.name).ok_or_else(cannot_sign)?;
-    let (signing, authority_key) = authority.signer(renewal.now).ok_or_else(cannot_sign)?;
+    let (signing, authority_key) = match renewal.issuer {
+        Some(issuer) => (issuer.certificate, issuer.key),
+        None => authority.signer(renewal.now).ok_or_else(cannot_sign)?,
+    };
     let kubelets = job.facts.kubelet.as_ref();
     let template = job.facts.template.as_ref().and_then(|template| template.as_ref().ok());
     let mut stored = match (kubelets, template) {
@@ -247,7 +250,8 @@ fn prepare<'j>(
     }
     // A CA certificate by which the old one does not verify is another CA to the clients. The plan
     // keeps such a change to what is urgent.
-    let changes_issuer = is_own && !stored.certificate.verifies_by(signing);
+    let changes_issuer =
+        renewal.issuer.is_none() && is_own && !stored.certificate.verifies_by(signing);
     let is_accepted = || {
         let mut anchors = authority.anchors();
         anchors.any(|one| one.is_valid_at(renewal.now) && stored.certificate.verifies_by(one))
@@ -282,7 +286,10 @@ fn prepare<'j>(
     let key = key.to_pem()?;
     let Composed { mut files, dropped } = match template {
         Some(template) => lost::compose(&stored, template, authority, &certificate, &key)?,
-        None => stored.compose(&certificate, &key)?,
+        None => match renewal.issuer {
+            Some(issuer) => stored.compose_chain(&certificate, issuer.behind, &key)?,
+            None => stored.compose(&certificate, &key)?,
+        },
     };
     if job.facts.backup.is_some() {
         // The contents came from a backup; what is replaced is what is there now.

@@ -340,8 +340,13 @@ impl Node {
         };
         let jobs: Vec<_> = self.facts().into_iter().zip(trials).map(job).collect();
         let (mut store, _) = Store::open(&self.root, &path("/state"), Duration::ZERO, &[]).unwrap();
-        let renewal =
-            Renewal { key: KeyChoice::EcdsaP256, now, backups: 3, stop: &AtomicBool::new(false) };
+        let renewal = Renewal {
+            key: KeyChoice::EcdsaP256,
+            now,
+            backups: 3,
+            stop: &AtomicBool::new(false),
+            issuer: None,
+        };
         renew(&self.root, &mut store, &jobs, kubeconfigs, renewal, &|_, _| {})
     }
 

@@ -62,6 +62,21 @@ made once: every other node gets the same file.
   kubecertd renew                    there: signs again what has expired with the CA
   kubecertd ca trust ca.crt          on every other node, workers included, with that ca.crt";
 
+const CA_ROTATE: &str = "\
+All nodes go through the levels together; no service fails meanwhile, and until the last level each
+one can be undone.
+
+  staged      kube-controller-manager signs with files of its own
+  trusted     everything trusts both root CAs
+  clients     all client certificates are of the new one
+  servers     the API servers' certificates are, and new ones are
+  distrusted  only the new one is trusted
+
+  kubecertd ca rotate start      makes a new root CA, and goes on up to servers
+  kubecertd ca rotate status
+  kubecertd ca rotate complete   goes to distrusted, when everything outside of the cluster trusts
+                                 the new root CA: kubecertd ca export prints both";
+
 const DEMO: &str = "\
 The demo takes about a minute, and needs neither root nor a network. It shows check and renew, \
 and then the daemon: a scheduled pass, an alarm that is raised and cleared, a file that is \
@@ -166,6 +181,12 @@ pub(super) enum CaCommand {
     /// valid
     #[command(after_help = CA_RENEW)]
     Renew(RenewRootOptions),
+    /// Replace the root CA by one with a new key, over all nodes, without a failed request
+    #[command(after_help = CA_ROTATE)]
+    Rotate {
+        #[command(subcommand)]
+        command: RotateCommand,
+    },
     /// Put the root CA that another node renewed in place on this one
     Trust {
         /// The certificate, in PEM: ca.crt of the node that renewed it
@@ -175,6 +196,51 @@ pub(super) enum CaCommand {
     /// Install a root CA of your own, before kubeadm init or kubeadm join; overwrites nothing
     #[command(after_help = CA_INSTALL)]
     Install(NewRootOptions),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RotateCommand {
+    /// Begin: make a new root CA, or take one of your own
+    Start(StartRotationOptions),
+    /// Show how far the nodes are, and what is waited for
+    Status,
+    /// Change nothing any more, on any node
+    Pause {
+        /// The reason, which status shows
+        #[arg(value_name = "REASON")]
+        reason: String,
+    },
+    /// Go on after a pause
+    Resume,
+    /// Order the next level, after start --step
+    Step,
+    /// Go back: the old root CA signs again, and the new one is trusted no more
+    Back,
+    /// Trust the old root CA no more, on any node: the last level
+    Complete,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StartRotationOptions {
+    /// The subject of the new root CA, such as CN=kubernetes,O=Example; without it, that of the
+    /// present one
+    #[arg(long, value_name = "SUBJECT", conflicts_with = "certificate")]
+    pub subject: Option<String>,
+    /// A root CA of your own, in PEM
+    #[arg(long, value_name = "FILE")]
+    pub certificate: Option<PathBuf>,
+    /// Its private key, in PEM; without it, one in the file of the certificate
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    pub key: Option<PathBuf>,
+    /// Accept a CA that the system's trust store holds
+    #[arg(long, requires = "certificate")]
+    pub allow_trusted_root: bool,
+    /// Wait for ca rotate step after each level
+    #[arg(long)]
+    pub step: bool,
+    /// Sign although the clock is not trusted
+    #[arg(long)]
+    pub trust_clock: bool,
 }
 
 #[derive(Debug, Args)]

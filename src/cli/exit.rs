@@ -11,6 +11,7 @@ use crate::model::{
 };
 use crate::pass::new_root::InstallRootError;
 use crate::pass::root_renewal::RootRenewalError;
+use crate::pass::rotation::order::OrderError;
 use crate::pass::{PassError, Report};
 use crate::plan::{Judged, Request};
 use crate::store::StoreError;
@@ -58,11 +59,14 @@ impl From<&Failure> for Exit {
             | Failure::Schedule(_)
             | Failure::Pass(PassError::Platform)
             | Failure::InstallRoot(InstallRootError::Platform(_))
+            | Failure::Rotation(OrderError::Platform(_))
             | Failure::RootRenewal(RootRenewalError::Platform(_)) => Self::Configuration,
-            Failure::RootRenewal(RootRenewalError::Clock(_)) => Self::Waiting,
+            Failure::RootRenewal(RootRenewalError::Clock(_))
+            | Failure::Rotation(OrderError::Clock(_)) => Self::Waiting,
             Failure::Pass(PassError::Store(StoreError::Busy { .. }))
             | Failure::InstallRoot(InstallRootError::Store(StoreError::Busy { .. }))
-            | Failure::RootRenewal(RootRenewalError::Store(StoreError::Busy { .. })) => Self::Busy,
+            | Failure::RootRenewal(RootRenewalError::Store(StoreError::Busy { .. }))
+            | Failure::Rotation(OrderError::Store(StoreError::Busy { .. })) => Self::Busy,
             Failure::Pass(_)
             | Failure::Demo(_)
             | Failure::DemoStopped(_)
@@ -72,6 +76,7 @@ impl From<&Failure> for Exit {
             | Failure::SuppliedRoot(_)
             | Failure::InstallRoot(_)
             | Failure::RootRenewal(_)
+            | Failure::Rotation(_)
             | Failure::Cluster(_) => Self::Failed,
         }
     }

@@ -61,6 +61,9 @@ pub(super) enum Failure {
     /// The root CA was not renewed, or not put in place.
     #[error(transparent)]
     RootRenewal(#[from] crate::pass::root_renewal::RootRenewalError),
+    /// An order about the replacement of the root CA was refused.
+    #[error(transparent)]
+    Rotation(#[from] crate::pass::rotation::order::OrderError),
     /// No kubeconfig is named, or none that can be used.
     #[error("{0}")]
     Kubeconfig(String),

@@ -22,6 +22,7 @@ mod renew;
 mod request;
 mod restore;
 mod root_renewal;
+mod rotate;
 mod run;
 mod services;
 mod sign;

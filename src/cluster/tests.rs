@@ -101,7 +101,10 @@ impl Objects {
             ("GET" | "PUT" | "PATCH" | "DELETE", None) => failed(404, "NotFound"),
             ("PUT", Some(found)) => {
                 let object: Value = serde_json::from_slice(body).unwrap();
-                if version(&object) == version(&found) {
+                if object["roleRef"] != found["roleRef"] {
+                    // The role of a binding can't be changed.
+                    failed(422, "Invalid")
+                } else if version(&object) == version(&found) {
                     (200, self.put(path.to_owned(), object))
                 } else {
                     failed(409, "Conflict")

@@ -206,7 +206,9 @@ fn find_key(
     })
 }
 
-fn read_key(files: &dyn Files, path: &AbsolutePath) -> LoadedKey {
+/// Reads the key of an authority.
+#[must_use]
+pub fn read_key(files: &dyn Files, path: &AbsolutePath) -> LoadedKey {
     match files.read(path) {
         Ok(None) => LoadedKey::Absent,
         Err(e) => LoadedKey::Unusable(e.to_string()),

@@ -92,6 +92,35 @@ pub fn with_authority_renewed(
     spliced(path, content, &renewed_anchors(&trusted, new)).map(Some)
 }
 
+/// Returns a kubeconfig that trusts these of two roots: they stand where the first of the two stood,
+/// and other CA certificates stay. `None` where it has neither of the two, or just these already, or
+/// names a file for its CA certificates.
+///
+/// # Errors
+/// When the kubeconfig has a form that can't be changed with certainty.
+pub fn with_roots(
+    path: &AbsolutePath,
+    content: &Secret,
+    roots: [&Certificate; 2],
+    wanted: &[&Certificate],
+) -> Result<Option<Secret>, ComposeError> {
+    let Some(trusted) = embedded(content) else { return Ok(None) };
+    let is_root = |one: &Certificate| roots.contains(&one);
+    let present = trusted.iter().filter(|one| is_root(one));
+    let is_wanted = |one: &&Certificate| wanted.contains(one);
+    let has_all = wanted.iter().all(|one| trusted.contains(one));
+    let Some(first) = trusted.iter().position(is_root) else { return Ok(None) };
+    if has_all && present.clone().all(|one| is_wanted(&one)) && present.count() == wanted.len() {
+        return Ok(None);
+    }
+    let kept = |part: &[Certificate]| -> String {
+        part.iter().filter(|one| !is_root(one)).map(Certificate::to_pem).collect()
+    };
+    let (before, after) = trusted.split_at(first);
+    let wanted: String = wanted.iter().map(|one| one.to_pem()).collect();
+    spliced(path, content, &(kept(before) + &wanted + &kept(after))).map(Some)
+}
+
 /// Returns these CA certificates in PEM, with the new one in the place of the first of its CA, and
 /// without others of that.
 pub fn renewed_anchors<'c>(

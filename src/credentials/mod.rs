@@ -21,8 +21,10 @@ pub use access::{
     CurrentUser, Server, UserLogin, current_user, identity, identity_in, identity_of, pem_identity,
     server,
 };
-pub use authority::{Above, ChainToAnchor, LoadedAuthority, LoadedKey, load_authority};
-pub use cluster::{Cluster, cluster, renewed_anchors, trusting, with_authority_renewed};
+pub use authority::{Above, ChainToAnchor, LoadedAuthority, LoadedKey, load_authority, read_key};
+pub use cluster::{
+    Cluster, cluster, renewed_anchors, trusting, with_authority_renewed, with_roots,
+};
 pub use compose::{ComposeError, Composed};
 pub use copy::{KnownContent, Lineage, LoadedCopy, Original, load_copy};
 pub use load::{Form, Loaded, SourceFile, Stored, load, located, referenced};

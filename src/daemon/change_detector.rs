@@ -10,6 +10,7 @@ use crate::model::AbsolutePath;
 use crate::observe::Node;
 use crate::pass;
 use crate::report::line;
+use crate::state::rotation_file;
 
 /// The watched files, and their contents as the last pass left them.
 #[derive(Debug)]
@@ -94,7 +95,8 @@ impl ChangeDetector {
     }
 }
 
-/// The files whose contents matter: credentials, authorities and manifests. Files that others than
+/// The files whose contents matter: credentials, authorities, manifests, and the order to replace
+/// the root CA. Files that others than
 /// root can write are left out: a user could cause pass after pass, or keep them off.
 fn files(node: &Node) -> Vec<AbsolutePath> {
     let catalog = &node.catalog;
@@ -105,7 +107,8 @@ fn files(node: &Node) -> Vec<AbsolutePath> {
         .flat_map(|one| [&one.certificate].into_iter().chain(one.keys()).cloned());
     let trusts = catalog.services.iter().flat_map(|service| &service.trusts);
     let trusts = trusts.map(|file| file.path().clone());
-    let credentials = pass::files(node).into_iter();
+    let orders = [rotation_file(&node.settings.paths.state)];
+    let credentials = pass::files(node).into_iter().chain(orders);
     let all = credentials.chain(kubeconfigs).chain(authorities).chain(trusts);
     let all: BTreeSet<_> = all.chain(node.manifests.iter().cloned()).collect();
     let is_root_only = |file: &AbsolutePath| match node.root.is_writable_by_others(file) {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::pass_runner::PassCause;
 use super::schedule::Schedule;
-use crate::model::{Awaited, ClockTrust, Deferral, Timestamp};
+use crate::model::{Agreement, Awaited, ClockTrust, Deferral, Timestamp};
 use crate::pass::Report;
+use crate::pass::rotation::RotationReport;
 use crate::plan::Trigger;
 use crate::state::PassMemory;
 
@@ -15,6 +16,12 @@ const CLOCK_RECHECK: Duration = Duration::from_secs(60);
 
 /// The wait for a deferral without a known end.
 const HOLD_RECHECK: Duration = Duration::from_secs(300);
+
+/// The wait between two passes while the root CA is being replaced.
+const ROTATION_STEP: Duration = Duration::from_secs(5);
+
+/// The wait where this node can do nothing about it.
+const ROTATION_RECHECK: Duration = Duration::from_secs(60);
 
 /// The longest wait for a deferral.
 const MAX_RECHECK: Duration = Duration::from_secs(3_600);
@@ -114,7 +121,16 @@ pub(super) fn recheck_delay(report: &Report, now: Timestamp) -> Option<Duration>
             deferred.urgent_from.map_or(end, |from| until(from).min(end)).min(MAX_RECHECK)
         }
     };
-    report.deferred.iter().map(delay).min()
+    let rotation = report.rotation.as_ref().filter(|one| !one.is_over);
+    report.deferred.iter().map(delay).chain(rotation.map(rotation_delay)).min()
+}
+
+/// The wait until this node goes on with a rotation of the root CA. An operator's order changes a
+/// file, which the watcher sees on the node where it is given.
+fn rotation_delay(report: &RotationReport) -> Duration {
+    let Agreement { from, to, .. } = report.agreement;
+    let is_settled = from == to && to == report.goal && report.is_done;
+    if is_settled || report.held.is_some() { ROTATION_RECHECK } else { ROTATION_STEP }
 }
 
 /// Draws a random number from 0 to 1, so that nodes do not retry all at once.

@@ -139,6 +139,7 @@ mod tests {
                 service_account: fingerprint("sa"),
                 kubeconfigs: None,
             },
+            rotation: None,
         }
     }
 

@@ -4,6 +4,8 @@
 //! It is an object in the cluster, which many may edit. So it is signed with the keys of the roots
 //! that it is about: a node uses nothing of it that no root of its own `ca.crt` has signed.
 
+mod roots;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
@@ -46,8 +48,8 @@ pub struct RotationIntent {
     pub operator: String,
 }
 
-/// An intent as it is kept in the cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An intent as it is kept in the cluster and on the nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedIntent {
     /// The text that is signed.
     pub document: String,

@@ -11,6 +11,7 @@ mod content;
 mod credential;
 mod deferral;
 mod digest;
+mod found_rotation;
 mod freshness;
 mod judgement;
 mod key;
@@ -46,6 +47,7 @@ pub use deferral::{
     QUIET, Refused,
 };
 pub use digest::Digest;
+pub use found_rotation::{FoundControlPlane, FoundRotation, ReadByProgram, ServedByKubelet};
 pub use freshness::{Evidence, Freshness, RefreshStep, Remedy};
 pub use judgement::{
     Action, AuthorityCondition, AuthorityJudgement, Condition, Judgement, LEAST_GAIN, Policy,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{CredentialName, Digest, Timestamp};
+use super::{CredentialName, Digest, NodeProgress, Timestamp};
 
 /// What a node reports of itself. It names no secret: it can be read by each user of the cluster
 /// who may list its Nodes.
@@ -36,6 +36,9 @@ pub struct NodeReport {
     /// The fingerprints of what control-plane nodes have in common.
     #[serde(default)]
     pub fingerprints: Fingerprints,
+    /// How far it is with a rotation of the root CA; `None` where it takes part in none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<NodeProgress>,
 }
 
 #[cfg(test)]
@@ -55,6 +58,7 @@ impl NodeReport {
             alarms: AlarmCounts::default(),
             clock: Some(0),
             fingerprints: Fingerprints::default(),
+            rotation: None,
         }
     }
 }

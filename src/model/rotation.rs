@@ -3,6 +3,8 @@
 //! A rotation goes through levels, one after the other, forth or back. The nodes agree on the level
 //! that they work to; whether a node has it is computed from these facts, and stored nowhere.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// One of the two roots of a rotation.
@@ -43,6 +45,36 @@ impl TrustedRoots {
         match root {
             RootCa::Old => self != Self::New,
             RootCa::New => self != Self::Old,
+        }
+    }
+
+    /// Another value than this one: for what is known to be outdated.
+    #[must_use]
+    pub fn outdated(self) -> Self {
+        match self {
+            Self::Both => Self::Old,
+            Self::Old | Self::New => Self::Both,
+        }
+    }
+
+    /// The roots that a list of certificates has; `None` where it has neither.
+    #[must_use]
+    pub fn of(has_old: bool, has_new: bool) -> Option<Self> {
+        match (has_old, has_new) {
+            (true, true) => Some(Self::Both),
+            (true, false) => Some(Self::Old),
+            (false, true) => Some(Self::New),
+            (false, false) => None,
+        }
+    }
+
+    /// These roots, in the order in which they are written.
+    #[must_use]
+    pub fn in_order(self) -> &'static [RootCa] {
+        match self {
+            Self::Old => &[RootCa::Old],
+            Self::Both => &[RootCa::Old, RootCa::New],
+            Self::New => &[RootCa::New],
         }
     }
 }
@@ -101,6 +133,29 @@ pub enum CaFile {
 }
 
 impl CaFile {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Old, Self::OldNew, Self::NewOld, Self::New];
+
+    /// Its certificates, in their order.
+    #[must_use]
+    pub fn in_order(self) -> &'static [RootCa] {
+        match self {
+            Self::Old => &[RootCa::Old],
+            Self::OldNew => &[RootCa::Old, RootCa::New],
+            Self::NewOld => &[RootCa::New, RootCa::Old],
+            Self::New => &[RootCa::New],
+        }
+    }
+
+    /// Another value than this one: for what is known to be outdated.
+    #[must_use]
+    pub fn outdated(self) -> Self {
+        match self {
+            Self::OldNew => Self::NewOld,
+            Self::Old | Self::NewOld | Self::New => Self::OldNew,
+        }
+    }
+
     /// The roots that it trusts.
     #[must_use]
     pub fn trust(self) -> TrustedRoots {
@@ -218,10 +273,29 @@ pub enum RotationLevel {
     Distrusted,
 }
 
+impl fmt::Display for RotationLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 impl RotationLevel {
     /// All levels, from the first.
     pub const ALL: [Self; 6] =
         [Self::Rest, Self::Staged, Self::Trusted, Self::Clients, Self::Servers, Self::Distrusted];
+
+    /// Its name in output.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rest => "rest",
+            Self::Staged => "staged",
+            Self::Trusted => "trusted",
+            Self::Clients => "clients",
+            Self::Servers => "servers",
+            Self::Distrusted => "distrusted",
+        }
+    }
 
     /// The next one on the way to another; itself where it is that one.
     #[must_use]
@@ -248,11 +322,13 @@ pub struct Agreement {
 }
 
 /// How far a node is with an agreement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct NodeProgress {
     /// The generation of the last agreement that it has worked by.
     pub generation: u64,
     /// Whether it has everything of the level of that one.
+    #[serde(rename = "done")]
     pub is_done: bool,
 }
 

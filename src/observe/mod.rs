@@ -17,6 +17,7 @@ mod node;
 mod profile;
 mod relations;
 mod renewers;
+mod rotation;
 mod servers;
 pub mod services;
 mod shared;
@@ -33,6 +34,10 @@ pub use fingerprints::{fingerprints, node_role};
 pub use kubelet::is_node_name;
 pub use node::{Config, ConfigFile, Node, NodeError, Platform, USUAL_CONFIG, host_name};
 pub use renewers::other_renewers;
+pub use rotation::{
+    AcceptedClients, RotationTrouble, RunningServices, SIGNING_FLAGS, controller_manager_manifest,
+    find_rotation, is_for_servers, issued_by_root, signing_files,
+};
 pub use services::{
     PeerAccess, ServicesSeen, ask_peers, leader_lease, neighbours, one as service, services,
 };

@@ -6,7 +6,9 @@
 use super::PassError;
 use crate::act::refresh::RefreshOutcome;
 use crate::act::{CopyError, Renewed};
-use crate::model::{AuthorityName, CredentialName, Deferral, MembershipFinding, ServiceName};
+use crate::model::{
+    AuthorityName, CredentialName, Deferral, MembershipFinding, RotationLevel, ServiceName,
+};
 
 /// Receives the events of a pass.
 pub type Emit<'e> = &'e (dyn Fn(&Event<'_>) + Sync);
@@ -68,6 +70,13 @@ pub enum Event<'e> {
     },
     /// A step of the refresh of services is over.
     Refreshed(&'e RefreshOutcome),
+    /// A step of a rotation of the root CA was made on this node.
+    RotationStep(&'e str),
+    /// The nodes work from the first level to the second one from now on; where they are the same,
+    /// it is confirmed.
+    RotationAgreed(RotationLevel, RotationLevel),
+    /// A rotation is over, with this level.
+    RotationOver(RotationLevel),
     /// Something that an operator should know, about no credential or service of its own.
     Note(&'e str),
 }

@@ -13,7 +13,7 @@ use crate::plan::{Judged, Plan, Request, Step};
 pub(super) fn renewal<'o>(node: &Node, orders: &Orders<'o>, now: Timestamp) -> Renewal<'o> {
     let key = *node.settings.renewal.key_algorithm;
     let backups = usize::from(node.settings.backups.keep.get());
-    Renewal { key, now, backups, stop: orders.stop }
+    Renewal { key, now, backups, stop: orders.stop, issuer: None }
 }
 
 /// The plan's renewals, with all that is needed to make them.

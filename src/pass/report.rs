@@ -1,6 +1,7 @@
 //! The report of a pass: what it found, decided and did.
 
 use super::error::PassError;
+use super::rotation::RotationReport;
 use super::services::ServicesReport;
 use super::survey::Survey;
 use crate::act::{Copied, Renewed};
@@ -41,6 +42,8 @@ pub struct Report {
     pub written: Vec<AbsolutePath>,
     /// The files in the state directory that other users can have changed, as before the pass.
     pub not_trusted: Vec<String>,
+    /// How far this node is with a rotation of the root CA; `None` where there is none.
+    pub rotation: Option<RotationReport>,
     /// What an operator should know besides.
     pub notes: Vec<String>,
 }

@@ -91,6 +91,20 @@ pub(super) fn note_before(node: &Node, before: &Survey, memory: &mut Memory<'_>)
     }
 }
 
+/// What is true of the services now. Nothing is done to them.
+pub(super) fn observe_services(
+    node: &Node,
+    orders: &Orders<'_>,
+    survey: &Survey,
+    constraints: &Constraints,
+    memory: &mut Memory<'_>,
+) -> Services {
+    let Orders { clock, request, trigger, .. } = *orders;
+    let observer = Observer { node, survey, clock, request, trigger, constraints };
+    let found = block_on(observer.observe(&mut memory.value, &[]));
+    found.unwrap_or_else(Services::not_observed)
+}
+
 /// Has the services use what is on the disk, as far as it is time for that. The services of another
 /// root directory, such as a mounted disk, do not run.
 pub(super) fn refresh_services(

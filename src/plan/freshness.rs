@@ -152,6 +152,12 @@ pub(super) fn started_before(instance: &Instance, appeared: &Appeared) -> bool {
     instance.started.boot == appeared.at.boot && instance.started.is_before(&appeared.at)
 }
 
+/// Whether kubecertd put the content in place after the instance started.
+#[must_use]
+pub fn is_issued_after_start(instance: &Instance, appeared: &Appeared) -> bool {
+    appeared.ours && started_before(instance, appeared)
+}
+
 fn by_start(instance: &Instance, appeared: &Appeared) -> Freshness {
     if started_before(instance, appeared) {
         Freshness::Stale(Evidence::Started)

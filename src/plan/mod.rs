@@ -23,6 +23,7 @@ mod planner;
 mod refresh;
 mod restart_lease;
 mod rotation;
+mod rotation_facts;
 #[cfg(test)]
 pub(crate) mod service_fixtures;
 mod steps;
@@ -42,7 +43,7 @@ pub use deferral::{
 };
 pub use finding::Finding;
 pub use first_request::{FirstRequest, first_requests};
-pub use freshness::{JudgedService, judge_service};
+pub use freshness::{JudgedService, is_issued_after_start, judge_service};
 pub use judge::{
     Basis, RootFault, RootJudgement, RootPolicy, RootWarning, action, judge, judge_authority,
     judge_root, judge_trust, key_note, kubelet_action, not_known, policy_for, root_faults,
@@ -60,10 +61,11 @@ pub use node_report::{
     node_state,
 };
 pub use on_disk::OnDisk;
-pub use planner::{plan, terms};
+pub use planner::{plan, terms, terms_by};
 pub use refresh::{Refresh, Situation, Trigger, plan_refresh};
 pub use restart_lease::{LEASE_DURATION, NEEDED_BEFORE_STOP};
-pub use rotation::{next_agreement, next_step, trust_in_objects};
+pub use rotation::{ca_file_at, next_agreement, next_step, signing_at, trust_in_objects};
+pub use rotation_facts::rotation_facts;
 pub use steps::{Judged, Plan, Request, Step, Terms};
 pub use turn::{CheckPeers, Go, Refusal, Stake, TakeTurn, TurnAnswer, TurnFacts, TurnStep};
 pub use words::{remaining, span};

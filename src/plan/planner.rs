@@ -90,8 +90,14 @@ fn shorter(judged: &Judged, request: &Request, policy: &Policy, now: Timestamp) 
 #[must_use]
 pub fn terms(authority: &AuthorityFacts, policy: &Policy, now: Timestamp) -> Option<Terms> {
     let certificate = authority.state.certificate(now)?;
-    let not_before = now.minus(policy.backdate).max(certificate.not_before);
-    Some(Terms { not_before, not_after: new_end(policy, certificate.not_after, now) })
+    Some(terms_by(certificate.not_before, certificate.not_after, policy, now))
+}
+
+/// The same by the validity of a CA certificate.
+#[must_use]
+pub fn terms_by(begin: Timestamp, end: Timestamp, policy: &Policy, now: Timestamp) -> Terms {
+    let not_before = now.minus(policy.backdate).max(begin);
+    Terms { not_before, not_after: new_end(policy, end, now) }
 }
 
 #[cfg(test)]

@@ -20,16 +20,16 @@ use crate::model::{
 
 /// What holds on a node that has a level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Wanted {
+pub(super) struct Wanted {
     ca: CaFile,
     ca_key: RootCa,
     signing: SigningFiles,
-    trust: TrustedRoots,
-    clients: Chain,
-    servers: Chain,
+    pub(super) trust: TrustedRoots,
+    pub(super) clients: Chain,
+    pub(super) servers: Chain,
 }
 
-fn wanted(level: RotationLevel, bridges: Bridges) -> Wanted {
+pub(super) fn wanted(level: RotationLevel, bridges: Bridges) -> Wanted {
     use RootCa::{New, Old};
     let rest = Wanted {
         ca: CaFile::Old,
@@ -73,19 +73,23 @@ pub fn next_step(
     level: RotationLevel,
     bridges: Bridges,
 ) -> Option<RotationStep> {
-    let before = match level {
-        RotationLevel::Rest | RotationLevel::Staged => {
-            has_certificates_of(node, RootCa::New).then_some(RotationLevel::Trusted)
-        }
-        RotationLevel::Trusted | RotationLevel::Clients | RotationLevel::Servers => None,
-        RotationLevel::Distrusted => {
-            has_certificates_of(node, RootCa::Old).then_some(RotationLevel::Servers)
-        }
-    };
-    let wanted = wanted(before.unwrap_or(level), bridges);
+    let wanted = wanted(present_level(node, level), bridges);
     match &node.control_plane {
         Some(facts) => control_plane_step(node, facts, &wanted),
         None => write_ca(node, None, &wanted).or_else(|| kubelet_step(node, &wanted)),
+    }
+}
+
+/// The level to which a node works on its way to another one.
+pub(super) fn present_level(node: &RotationFacts, level: RotationLevel) -> RotationLevel {
+    match level {
+        RotationLevel::Rest | RotationLevel::Staged if has_certificates_of(node, RootCa::New) => {
+            RotationLevel::Trusted
+        }
+        RotationLevel::Distrusted if has_certificates_of(node, RootCa::Old) => {
+            RotationLevel::Servers
+        }
+        level => level,
     }
 }
 
@@ -194,6 +198,18 @@ fn has_loaded(loaded: &LoadedFacts, trust: TrustedRoots, client: Chain) -> bool 
 #[must_use]
 pub fn trust_in_objects(level: RotationLevel) -> TrustedRoots {
     wanted(level, Bridges { forth: false, back: false }).trust
+}
+
+/// `ca.crt` of a control-plane node that has a level.
+#[must_use]
+pub fn ca_file_at(level: RotationLevel) -> CaFile {
+    wanted(level, Bridges { forth: false, back: false }).ca
+}
+
+/// What kube-controller-manager signs with on a node that has a level.
+#[must_use]
+pub fn signing_at(level: RotationLevel) -> SigningFiles {
+    wanted(level, Bridges { forth: false, back: false }).signing
 }
 
 /// The next agreement on the way to a goal; `None` while a node has not heard of the present one or

@@ -12,7 +12,7 @@ use crate::act::Renewed;
 use crate::act::refresh::{RefreshOutcome, Refreshed};
 use crate::model::{
     Alarm, AlarmEvent, AuthorityName, Awaited, CredentialName, Deferral, MembershipFinding,
-    MembershipVerdict, ServiceName, Severity, Timestamp,
+    MembershipVerdict, RotationLevel, ServiceName, Severity, Timestamp,
 };
 use crate::pass::{Event, PassError, Report, Subject};
 
@@ -129,6 +129,21 @@ impl PassEvents {
                 .service(service)
                 .log(format_args!("{service}: restarted after {holder} has restarted its own")),
             Event::Refreshed(outcome) => self.log_refresh(outcome),
+            Event::RotationStep(step) => Line::info(Message::RotationStep)
+                .pass(self.pass)
+                .log(format_args!("root CA: {step}")),
+            Event::RotationAgreed(from, to) if from == to => Line::info(Message::RotationLevel)
+                .pass(self.pass)
+                .log(format_args!("root CA: all nodes have level {to}")),
+            Event::RotationAgreed(_, to) => Line::info(Message::RotationLevel)
+                .pass(self.pass)
+                .log(format_args!("root CA: the nodes go to level {to}")),
+            Event::RotationOver(RotationLevel::Rest) => Line::info(Message::RotationOver)
+                .pass(self.pass)
+                .log("root CA: its replacement was undone; the old one signs as before"),
+            Event::RotationOver(_) => Line::info(Message::RotationOver)
+                .pass(self.pass)
+                .log("root CA: it is replaced; the old one is trusted no more"),
             Event::Note(note) => Line::warn(Message::Note).pass(self.pass).log(note),
         }
     }
@@ -440,6 +455,7 @@ mod tests {
             copies: Vec::new(),
             written: Vec::new(),
             not_trusted: Vec::new(),
+            rotation: None,
             notes: Vec::new(),
         }
     }

@@ -55,6 +55,12 @@ messages! {
     ServiceDeferred = "a593612a3986481893810edd10c121a7";
     /// A service is restarted when another node of the cluster has done so.
     TurnAwaited = "0f3fb4e1a9a34d0c9f7a2b5d6c81e7f4";
+    /// A step of a rotation of the root CA was made on this node.
+    RotationStep = "7d1be2c45f2a4bd2a3d9c94eb55b0f61";
+    /// The nodes agreed on a level of a rotation of the root CA.
+    RotationLevel = "c3a9b7dc64e84bd09c2e5e0a2f6d4e18";
+    /// A rotation of the root CA is over.
+    RotationOver = "49f0a2f7a3c84c6f8f0e8f7d1b5c6a92";
     /// An interrupted renewal was completed.
     RecoveryFinished = "3925f5bc4153447e9eaf2a159bde2d44";
     /// An interrupted renewal was dropped, because another program changed its files since.

@@ -12,7 +12,8 @@ use super::alarms::{AlarmChanges, update_after_exchange};
 use super::{AlarmLedger, FinishedPass};
 use crate::cluster::{ClusterApi, ClusterError, Dated};
 use crate::model::{
-    AbsolutePath, FoundReport, Freshness, NodeReport, NodeRole, Renewal, ReportedNode, Timestamp,
+    AbsolutePath, FoundReport, Freshness, NodeProgress, NodeReport, NodeRole, Renewal,
+    ReportedNode, Timestamp,
 };
 use crate::observe::{Node, fingerprints, host_name, node_name, node_role};
 use crate::pass::{Report, ServicesReport, Survey};
@@ -46,6 +47,8 @@ struct PassOutcome {
     failed: bool,
     /// How many services used an outdated credential at its end.
     stale: u32,
+    /// How far it is with a rotation of the root CA.
+    rotation: Option<NodeProgress>,
 }
 
 impl ReportedPass {
@@ -61,7 +64,11 @@ impl ReportedPass {
     #[must_use]
     pub fn new(survey: &Survey, report: Option<&Report>, began: Timestamp, failed: bool) -> Self {
         let stale = report.map_or(0, |report| count_stale(&report.services));
-        Self { last: Some(PassOutcome { began, failed, stale }), ..Self::before_any(survey) }
+        let rotation = report
+            .and_then(|report| report.rotation.as_ref())
+            .map(|one| NodeProgress { generation: one.agreement.generation, is_done: one.is_done });
+        let last = Some(PassOutcome { began, failed, stale, rotation });
+        Self { last, ..Self::before_any(survey) }
     }
 
     /// The node before the first pass of this process.
@@ -78,8 +85,8 @@ impl ReportedPass {
 impl PassOutcome {
     /// What an earlier process reported.
     fn reported(found: &FoundReport) -> Option<Self> {
-        let NodeReport { pass: began, failed, stale, .. } = *found.read()?;
-        Some(Self { began, failed, stale })
+        let NodeReport { pass: began, failed, stale, rotation, .. } = *found.read()?;
+        Some(Self { began, failed, stale, rotation })
     }
 }
 
@@ -176,7 +183,8 @@ impl Exchange<'_> {
         let comparison =
             others.map(|others| compare(Some((self.name, &fingerprints)), &others.answer, now));
         let alarms = self.update_alarms(offset, comparison.as_ref());
-        let report = |PassOutcome { began, failed, stale }| NodeReport {
+        let report = |PassOutcome { began, failed, stale, rotation }| NodeReport {
+            rotation,
             at: now,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             role,
@@ -464,6 +472,7 @@ mod tests {
 
     fn any_report() -> NodeReport {
         NodeReport {
+            rotation: None,
             at: NOW,
             version: "0.1.0".to_owned(),
             role: NodeRole::ControlPlane,

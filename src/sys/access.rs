@@ -150,6 +150,18 @@ impl Root {
         Ok((Place { dir: dir.with_path(parent_of(&named_by).to_owned()), name }, stat))
     }
 
+    /// Removes a file, durably. A missing one is fine.
+    ///
+    /// # Errors
+    /// As [`Self::locate`], and when the system refuses.
+    pub fn remove_file(&self, path: &AbsolutePath) -> Result<(), FileError> {
+        match self.locate(path) {
+            Ok(Place { dir, name }) => dir.remove(&name).and_then(|()| dir.sync()),
+            Err(e) if e.is_not_found() => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
     /// The first directory on the way to a file, or the file itself, that others than root own or
     /// can write; `None` where only root can have changed the file. A missing file counts as
     /// root's.

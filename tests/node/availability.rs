@@ -103,6 +103,16 @@ impl Meter {
         Self::of(Client { trust: Trust::Authorities(roots.to_vec()), ..client }, REQUEST_INTERVAL)
     }
 
+    /// Does the same with the administrator's certificate as it is now.
+    pub fn as_administrator_now(node: &Node, roots: &[Certificate]) -> Self {
+        let root = Root::open(node.root()).unwrap();
+        let file = AbsolutePath::constant("/etc/kubernetes/admin.conf");
+        let identity = identity(&root, Location::Kubeconfig(file));
+        let trust = Trust::Authorities(roots.to_vec());
+        let client = Client { trust, identity, ..Client::administrator(node) };
+        Self::of(client, REQUEST_INTERVAL)
+    }
+
     /// Starts to send requests to the member of etcd on this node. It responds without a quorum.
     pub fn at_etcd(node: &Node, interval: Duration) -> Self {
         Self::of(Client::of_etcd(node), interval)

@@ -106,6 +106,12 @@ impl Node {
         machine(&["init", self.name, algorithm, endpoint]);
     }
 
+    /// Keeps the files as kubeadm made them: clients outside of the node use them.
+    pub fn kept(self) -> Self {
+        machine(&["keep", self.name]);
+        Self::restored(self.name)
+    }
+
     /// Runs `kubeadm join`.
     pub fn join(&self, options: &[&str]) {
         machine(&[&["join", self.name], options].concat());

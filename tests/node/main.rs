@@ -43,6 +43,7 @@ mod passes;
 mod power_cut;
 mod recovery;
 mod root_renewal;
+mod root_replacement;
 mod roots;
 mod sandbox;
 mod service_faults;
@@ -108,6 +109,7 @@ nodes! {
         expired_ca_signs_nothing = crate::recovery::expired_ca;
         expired_root_ca_is_renewed_offline = crate::recovery::expired_root;
         bridge_connects_roots_of_two_names = crate::roots::other_name;
+        root_ca_is_replaced = crate::root_replacement::by_new_key;
         services_keep_working_past_old_expiry = crate::services::past_old_expiry;
     }
     ecdsa {

@@ -28,6 +28,16 @@ pub enum NamePart {
 }
 
 impl NamePart {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Country,
+        Self::State,
+        Self::Locality,
+        Self::Organization,
+        Self::Unit,
+        Self::CommonName,
+    ];
+
     /// Its short name, as in RFC 4514.
     #[must_use]
     pub fn short_name(self) -> &'static str {

@@ -1,0 +1,230 @@
+//! `kubecertd ca rotate`: orders about the replacement of the root CA, and how far it is.
+
+use std::fmt::Write as _;
+
+use super::arguments::{RotateCommand, StartRotationOptions};
+use super::new_root::content;
+use super::out::{self, BAD, GOOD, PLAIN, SOON, paint};
+use super::words::date;
+use super::{Exit, Failure};
+use crate::credentials::SuppliedRoot;
+use crate::formats::rotation_intent::RotationIntent;
+use crate::formats::x509::{DistinguishedName, NamePart};
+use crate::model::{Agreement, NodeProgress, RotationLevel, Timestamp};
+use crate::observe::{Node, host_name};
+use crate::pass::rotation::NodeStanding;
+use crate::pass::rotation::order::{
+    Order, Replacement, Standing, StartOrder, carry_out, standing, start,
+};
+
+/// The width of a bar.
+const BAR: usize = 24;
+
+pub(super) fn run(node: &Node, command: &RotateCommand, now: Timestamp) -> Result<Exit, Failure> {
+    let order = match command {
+        RotateCommand::Start(options) => return begin(node, options, now),
+        RotateCommand::Status => return status(node),
+        RotateCommand::Pause { reason } => Order::Pause(reason.clone()),
+        RotateCommand::Resume => Order::Resume,
+        RotateCommand::Step => Order::Step,
+        RotateCommand::Back => Order::Back,
+        RotateCommand::Complete => Order::Complete,
+    };
+    let intent = carry_out(node, &order, now)?;
+    out::print(&ordered(&order, &intent));
+    Ok(Exit::Fine)
+}
+
+fn begin(node: &Node, options: &StartRotationOptions, now: Timestamp) -> Result<Exit, Failure> {
+    let order = StartOrder {
+        replacement: replacement(options)?,
+        is_stepwise: options.step,
+        operator: operator(node),
+        trust_clock: options.trust_clock,
+    };
+    let intent = start(node, order, now)?;
+    out::print(&format!(
+        "{} the root CA {} is replaced by {}, valid until {}. The nodes go to level {}; `kubecertd \
+         ca rotate status` shows how far they are.\nKeep a copy of the new key in a safe place: \
+         after the last level it is {} on the control-plane nodes.\n",
+        paint(GOOD, "started"),
+        intent.old.subject,
+        intent.new.subject,
+        date(intent.new.not_after),
+        intent.goal,
+        "ca.key",
+    ));
+    Ok(Exit::Fine)
+}
+
+fn replacement(options: &StartRotationOptions) -> Result<Replacement, Failure> {
+    let Some(certificate) = &options.certificate else {
+        let subject = options.subject.as_deref().map(subject).transpose();
+        return Ok(Replacement::Made(subject.map_err(Failure::SuppliedRoot)?));
+    };
+    let failed = |path: &std::path::Path, e: &dyn std::fmt::Display| {
+        Failure::SuppliedRoot(format!("{}: {e}", path.display()))
+    };
+    let root = SuppliedRoot::read(&content(certificate)?).map_err(|e| failed(certificate, &e))?;
+    let root = match &options.key {
+        Some(key) => root.with_key(&content(key)?).map_err(|e| failed(key, &e))?,
+        None => root,
+    };
+    Ok(Replacement::Supplied(Box::new(root), options.allow_trusted_root))
+}
+
+/// Reads a subject such as `CN=kubernetes,O=Example`.
+fn subject(text: &str) -> Result<DistinguishedName, String> {
+    let part = |part: &'_ str| -> Result<(NamePart, String), String> {
+        let (name, value) = part.split_once('=').ok_or_else(|| {
+            format!("--subject: {part:?} is no KEY=VALUE, as in CN=kubernetes,O=Example")
+        })?;
+        let name = name.trim();
+        let known = NamePart::ALL.into_iter().find(|one| one.short_name() == name);
+        let known = known.ok_or_else(|| {
+            let all: Vec<_> = NamePart::ALL.iter().map(|one| one.short_name()).collect();
+            format!("--subject: {name:?} is none of {}", all.join(", "))
+        })?;
+        Ok((known, value.trim().to_owned()))
+    };
+    let parts = text.split(',').map(part).collect::<Result<Vec<_>, _>>()?;
+    let parts: Vec<_> = parts.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    DistinguishedName::from_parts(&parts).map_err(|e| format!("--subject: {e}"))
+}
+
+/// The user and the host, for the record: under sudo the user who called it.
+fn operator(node: &Node) -> String {
+    let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER"));
+    format!("{}@{}", user.unwrap_or_else(|_| "root".to_owned()), host_name(&node.root))
+}
+
+fn ordered(order: &Order, intent: &RotationIntent) -> String {
+    match order {
+        Order::Pause(_) => {
+            format!("{} `kubecertd ca rotate resume` goes on.\n", paint(SOON, "paused."))
+        }
+        Order::Resume => format!("{} The nodes go on.\n", paint(GOOD, "resumed.")),
+        Order::Step | Order::Complete | Order::Back => format!(
+            "{} The nodes go to level {}; `kubecertd ca rotate status` shows how far they are.\n",
+            paint(GOOD, "ordered."),
+            intent.goal
+        ),
+    }
+}
+
+fn status(node: &Node) -> Result<Exit, Failure> {
+    let Standing { intent, nodes } = standing(node)?;
+    out::print(&screen(&intent, &nodes));
+    Ok(Exit::Fine)
+}
+
+/// The whole screen.
+fn screen(intent: &RotationIntent, nodes: &[NodeStanding]) -> String {
+    let Agreement { from, to, .. } = intent.agreement;
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "Old root CA:  {}, until {}",
+        intent.old.subject,
+        date(intent.old.not_after)
+    );
+    let _ = writeln!(
+        text,
+        "New root CA:  {}, until {}",
+        intent.new.subject,
+        date(intent.new.not_after)
+    );
+    let _ = writeln!(text, "Started:      {} by {}", intent.started, intent.operator);
+    let goal = if intent.is_stepwise { ", each level is ordered" } else { "" };
+    let _ = writeln!(text, "Goal:         {}{goal}", intent.goal);
+    if let Some(reason) = &intent.paused {
+        let _ = writeln!(text, "{}       {reason}", paint(SOON, "Paused:"));
+    }
+    text.push('\n');
+    for level in RotationLevel::ALL.into_iter().filter(|level| *level != RotationLevel::Rest) {
+        let have = nodes.iter().filter(|node| has(node, &intent.agreement, level)).count();
+        let full = BAR.checked_mul(have).and_then(|part| part.checked_div(nodes.len()));
+        let full = full.unwrap_or_default().min(BAR);
+        let bar = "#".repeat(full) + &"-".repeat(BAR.saturating_sub(full));
+        let is_all = have == nodes.len() && !nodes.is_empty();
+        let style = if is_all { GOOD } else { PLAIN };
+        let _ =
+            writeln!(text, "  {level:<12} {}  {have} of {} nodes", paint(style, &bar), nodes.len());
+    }
+    let waiting: Vec<_> =
+        nodes.iter().filter_map(|node| node.waits(intent).map(|why| (node, why))).collect();
+    if !waiting.is_empty() {
+        text.push_str("\nWaited for:\n");
+    }
+    for (node, why) in waiting {
+        let style = if node.progress.is_none() { BAD } else { SOON };
+        let _ = writeln!(text, "  {}", paint(style, &why));
+    }
+    text.push_str(&next(intent, from == to && to == intent.goal && all_done(intent, nodes)));
+    text
+}
+
+fn all_done(intent: &RotationIntent, nodes: &[NodeStanding]) -> bool {
+    nodes.iter().all(|node| node.waits(intent).is_none())
+}
+
+/// What the operator can order when the goal is reached.
+fn next(intent: &RotationIntent, is_reached: bool) -> String {
+    if !is_reached {
+        return String::new();
+    }
+    match intent.goal {
+        RotationLevel::Servers => {
+            "\nAll certificates are of the new root CA. `kubecertd ca rotate \
+            complete` ends the trust in the old one; `kubecertd ca rotate back` undoes it.\n"
+                .to_owned()
+        }
+        RotationLevel::Rest | RotationLevel::Distrusted => String::new(),
+        level => format!(
+            "\nAll nodes have level {level}. `kubecertd ca rotate step` orders the next one.\n"
+        ),
+    }
+}
+
+/// Whether a node has a level.
+fn has(node: &NodeStanding, agreement: &Agreement, level: RotationLevel) -> bool {
+    let Agreement { generation, from, to } = *agreement;
+    let is_done = node.progress == Some(NodeProgress { generation, is_done: true });
+    let reached = if is_done { to } else { from.min(to) };
+    level <= reached
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subjects_are_read_and_wrong_ones_refused() {
+        let read = |text| subject(text).map(|name| name.to_string());
+        assert_eq!(
+            read("CN=kubernetes, O=Example Ltd"),
+            Ok("CN=kubernetes,O=Example Ltd".to_owned())
+        );
+        for wrong in ["kubernetes", "XX=a", "", "CN="] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn node_has_levels_up_to_the_one_it_reported() {
+        use RotationLevel::{Clients, Servers, Trusted};
+        let agreement = Agreement { generation: 7, from: Trusted, to: Clients };
+        let node = |generation, is_done| NodeStanding {
+            node: "cp1".to_owned(),
+            progress: Some(NodeProgress { generation, is_done }),
+        };
+        let levels = |node: &NodeStanding| {
+            [Trusted, Clients, Servers].map(|level| has(node, &agreement, level))
+        };
+        assert_eq!(levels(&node(7, true)), [true, true, false]);
+        assert_eq!(levels(&node(7, false)), [true, false, false]);
+        assert_eq!(levels(&node(6, true)), [true, false, false]);
+        let back = Agreement { generation: 8, from: Clients, to: Trusted };
+        assert!(!has(&node(8, false), &back, Clients));
+    }
+}

@@ -1,0 +1,420 @@
+//! What is found on this node of the two roots of a rotation: in `ca.crt`, in the kubeconfigs, behind
+//! the certificates, and in what the services have read.
+//!
+//! Certificates are compared byte for byte. Anything that is neither of the two roots and has their
+//! place is another rotation, or a change by hand: then nothing is known, and the text says what
+//! was found.
+
+use super::{Catalog, Node};
+use crate::credentials::{
+    Cluster, Files as _, Loaded, LoadedKey, ObservedFiles, Stored, cluster, load, read_key,
+};
+use crate::drivers::processes::Process;
+use crate::formats::manifest::Pod;
+use crate::formats::rotation_intent::RotationIntent;
+use crate::formats::x509::{Certificate, PrivateKey, certificates};
+use crate::model::{
+    AbsolutePath, Authority, CaFile, Chain, ContentName, Credential, CredentialName,
+    FoundControlPlane, FoundRotation, Freshness, Location, Presence, ReadByProgram, Renewal,
+    RootCa, Service, ServiceKind, ServiceMemory, SigningFiles, TrustSource, TrustedRoots,
+};
+use crate::plan::{JudgedService, is_issued_after_start};
+
+/// The flags of kube-controller-manager that name the certificate and the key to sign with.
+pub const SIGNING_FLAGS: [&str; 2] = ["cluster-signing-cert-file", "cluster-signing-key-file"];
+
+const API_SERVER: &str = "kube-apiserver";
+const CONTROLLER_MANAGER: &str = "kube-controller-manager";
+const SCHEDULER: &str = "kube-scheduler";
+const KUBELET: &str = "kubelet";
+
+/// Why the facts of a rotation are not known.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RotationTrouble {
+    /// Something has the place of a root and is none of the two.
+    #[error("{object}: {found}, which is no part of this rotation")]
+    Interference {
+        /// The file or object.
+        object: String,
+        /// What is there.
+        found: String,
+    },
+    /// Something is missing or can't be read.
+    #[error("{0}")]
+    Unreadable(String),
+}
+
+/// The clients of which roots are accepted, where that was tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AcceptedClients {
+    /// By the API server of this node.
+    pub api_server: Option<TrustedRoots>,
+    /// By its kubelet.
+    pub kubelet: Option<TrustedRoots>,
+}
+
+/// The services of this node, and what is remembered of them.
+#[derive(Clone, Copy, Debug)]
+pub struct RunningServices<'s> {
+    /// As they were judged.
+    pub judged: &'s [JudgedService],
+    /// The memory by which they were.
+    pub memory: &'s ServiceMemory,
+    /// What was tried at them.
+    pub accepted: AcceptedClients,
+}
+
+/// Finds the facts of a rotation on this node. Where the services are not given, they count as having
+/// read everything: those of another root directory do not run.
+///
+/// # Errors
+/// When something else has the place of a root, or can't be read.
+pub fn find_rotation(
+    node: &Node,
+    files: &ObservedFiles,
+    intent: &RotationIntent,
+    services: Option<RunningServices<'_>>,
+) -> Result<FoundRotation, RotationTrouble> {
+    let catalog = &node.catalog;
+    let missing = || RotationTrouble::Unreadable("the profile has no root CA".to_owned());
+    let authority = catalog.authorities.iter().find(|one| one.root).ok_or_else(missing)?;
+    let finder = Finder { node, files, intent, services, authority };
+    let ca = finder.ca_file()?;
+    let kubelet = finder.kubelet_credential()?;
+    let accepted = |of: fn(AcceptedClients) -> Option<TrustedRoots>| match services {
+        Some(services) => of(services.accepted),
+        None => Some(ca.trust()),
+    };
+    Ok(FoundRotation {
+        ca,
+        kubelet_accepts: accepted(|one| one.kubelet),
+        kubelet_trust: finder.trust_of(catalog.kubeconfigs.values())?,
+        kubelet_client: kubelet,
+        kubelet: finder.kubelet_read(),
+        kubelet_server: None,
+        control_plane: finder.control_plane(accepted(|one| one.api_server))?,
+    })
+}
+
+struct Finder<'f> {
+    node: &'f Node,
+    files: &'f ObservedFiles,
+    intent: &'f RotationIntent,
+    services: Option<RunningServices<'f>>,
+    authority: &'f Authority,
+}
+
+impl Finder<'_> {
+    fn ca_file(&self) -> Result<CaFile, RotationTrouble> {
+        let found = self.pem(&self.authority.certificate)?;
+        let of = |root: &RootCa| self.intent.root(*root);
+        let is_it = |file: &CaFile| file.in_order().iter().map(of).eq(found.iter());
+        CaFile::ALL.into_iter().find(is_it).ok_or_else(|| {
+            let subjects: Vec<_> = found.iter().map(describe).collect();
+            interference(&self.authority.certificate, &subjects.join(", "))
+        })
+    }
+
+    fn pem(&self, file: &AbsolutePath) -> Result<Vec<Certificate>, RotationTrouble> {
+        let unreadable = |reason: String| RotationTrouble::Unreadable(format!("{file}: {reason}"));
+        let content =
+            self.files.read(file).map_err(|e| RotationTrouble::Unreadable(e.to_string()))?;
+        let content = content.ok_or_else(|| unreadable("it does not exist".to_owned()))?;
+        certificates(content.expose()).map_err(|e| unreadable(e.to_string()))
+    }
+
+    /// The roots in these kubeconfigs. One that names a file for its CA certificates follows that,
+    /// and one that has none of the two roots is for another server.
+    fn trust_of<'p>(
+        &self,
+        kubeconfigs: impl Iterator<Item = &'p AbsolutePath>,
+    ) -> Result<Vec<TrustedRoots>, RotationTrouble> {
+        let mut all = Vec::new();
+        for file in kubeconfigs {
+            let Some(Cluster { source, certificates, .. }) = cluster(self.files, file) else {
+                continue;
+            };
+            let found = certificates
+                .map_err(|reason| RotationTrouble::Unreadable(format!("{file}: {reason}")))?;
+            if source == TrustSource::Embedded {
+                all.extend(self.intent.trusted_in(&found));
+            }
+        }
+        Ok(all)
+    }
+
+    fn kubelet_credential(&self) -> Result<Chain, RotationTrouble> {
+        let names: Vec<_> = self.node.catalog.kubeconfigs.iter().collect();
+        let missing = "kubelet's client certificate is not known".to_owned();
+        let Some((name, kubeconfig)) = names.first() else {
+            return Err(RotationTrouble::Unreadable(missing));
+        };
+        let mut all = self.node.catalog.credentials.iter();
+        let credential = all.find(|one| one.name == **name);
+        let credential = credential.ok_or(RotationTrouble::Unreadable(missing))?;
+        let embedded = Location::Kubeconfig((*kubeconfig).clone());
+        let embedded = Credential { location: embedded, ..credential.clone() };
+        let stored = match load(self.files, credential) {
+            Loaded::Whole(stored) => Some(*stored),
+            _ => load(self.files, &embedded).stored(),
+        };
+        let stored = stored.ok_or_else(|| {
+            RotationTrouble::Unreadable(format!(
+                "{}: there is no certificate with its key",
+                credential.location
+            ))
+        })?;
+        self.chain(credential, &stored)
+    }
+
+    fn chain(&self, credential: &Credential, stored: &Stored) -> Result<Chain, RotationTrouble> {
+        let found = self.intent.chain_of(&stored.certificate, &stored.further);
+        found.ok_or_else(|| {
+            let issuer = format!("a certificate of {}", stored.certificate.issuer);
+            interference(&credential.location, &issuer)
+        })
+    }
+
+    fn control_plane(
+        &self,
+        api_server_accepts: Option<TrustedRoots>,
+    ) -> Result<Option<FoundControlPlane>, RotationTrouble> {
+        let Some(ca_key) = self.ca_key()? else { return Ok(None) };
+        let (clients, servers) = self.leaves()?;
+        let catalog = &self.node.catalog;
+        let is_kubelets = |file: &AbsolutePath| catalog.kubeconfigs.values().any(|one| one == file);
+        let kubeconfigs = catalog.kubeconfig_files();
+        let own = kubeconfigs.iter().map(|(_, file)| file).filter(|file| !is_kubelets(file));
+        let (signing, signing_is_loaded) = self.signing()?;
+        Ok(Some(FoundControlPlane {
+            ca_key,
+            signing,
+            signing_is_loaded,
+            kubeconfigs: self.trust_of(own)?,
+            clients,
+            servers,
+            api_server_accepts,
+            server_is_shown: self.has_read_credentials(API_SERVER, is_shown),
+            kubelet_client_is_used: self.has_read_credentials(API_SERVER, is_used),
+            kubelet_ca_is_read: self.kubelet_ca_is_read(),
+            controller_manager: self.read_at_start(CONTROLLER_MANAGER),
+            root_ca_is_read: self.has_read(CONTROLLER_MANAGER, |name| self.is_ca_file(name)),
+            scheduler: self.read_at_start(SCHEDULER),
+        }))
+    }
+
+    fn ca_key(&self) -> Result<Option<RootCa>, RotationTrouble> {
+        let file = &self.authority.key;
+        match read_key(self.files, file) {
+            LoadedKey::Absent if self.authority.key_elsewhere => Ok(None),
+            LoadedKey::Absent => {
+                Err(RotationTrouble::Unreadable(format!("{file}: it does not exist")))
+            }
+            LoadedKey::Unusable(reason) => Err(RotationTrouble::Unreadable(reason)),
+            LoadedKey::Usable(key) => match self.root_of(&key) {
+                Some(root) => Ok(Some(root)),
+                None => Err(interference(file, "the key of another CA")),
+            },
+        }
+    }
+
+    fn root_of(&self, key: &PrivateKey) -> Option<RootCa> {
+        [RootCa::Old, RootCa::New].into_iter().find(|root| key.fits(self.intent.root(*root)))
+    }
+
+    /// The client certificates and the serving certificates that the root signs.
+    fn leaves(&self) -> Result<(Vec<Chain>, Vec<Chain>), RotationTrouble> {
+        let (mut clients, mut servers) = (Vec::new(), Vec::new());
+        for credential in issued_by_root(&self.node.catalog, self.authority) {
+            let Loaded::Whole(stored) = load(self.files, credential) else { continue };
+            let chain = self.chain(credential, &stored)?;
+            if is_for_servers(&stored.certificate) { &mut servers } else { &mut clients }
+                .push(chain);
+        }
+        Ok((clients, servers))
+    }
+
+    /// The files that kube-controller-manager signs with, and whether the running one has these
+    /// flags.
+    fn signing(&self) -> Result<(SigningFiles, bool), RotationTrouble> {
+        let Some(manifest) = controller_manager_manifest(self.node) else {
+            let reason = "the manifest of kube-controller-manager was not found";
+            return Err(RotationTrouble::Unreadable(reason.to_owned()));
+        };
+        let unreadable =
+            |reason: String| RotationTrouble::Unreadable(format!("{manifest}: {reason}"));
+        let content = self.files.read(&manifest).map_err(|e| unreadable(e.to_string()))?;
+        let content = content.ok_or_else(|| unreadable("it does not exist".to_owned()))?;
+        let text = String::from_utf8(content.expose().to_vec())
+            .map_err(|_| unreadable("it is not UTF-8 text".to_owned()))?;
+        let pod = Pod::parse(&text).map_err(|e| unreadable(e.to_string()))?;
+        let pod = pod.of_component(CONTROLLER_MANAGER);
+        let mut values = Vec::new();
+        let mut named = Vec::new();
+        for flag in SIGNING_FLAGS {
+            let value = pod.flag(flag).ok_or_else(|| unreadable(format!("it lacks --{flag}")))?;
+            let file = pod.host_path(value).map_err(|e| unreadable(format!("--{flag}: {e}")))?;
+            values.push(format!("--{flag}={value}"));
+            named.push(file);
+        }
+        let usual = [&self.authority.certificate, &self.authority.key];
+        let own = signing_files(self.authority);
+        let signing = if named.iter().eq(usual) {
+            SigningFiles::CaFiles
+        } else if named.iter().eq(&own) {
+            SigningFiles::Own(self.signs_with(&own)?)
+        } else {
+            let found = format!("its signing flags are {}", values.join(" "));
+            return Err(interference(&manifest, &found));
+        };
+        Ok((signing, self.runs_with(&values)))
+    }
+
+    /// The root in the files of its own. A pair that does not fit counts as the old root's, which
+    /// is never right where the new one is wanted; it is written again.
+    fn signs_with(
+        &self,
+        [certificate, key]: &[AbsolutePath; 2],
+    ) -> Result<RootCa, RotationTrouble> {
+        let found = self.pem(certificate)?;
+        let key = match read_key(self.files, key) {
+            LoadedKey::Usable(key) => Some(key),
+            LoadedKey::Absent | LoadedKey::Unusable(_) => None,
+        };
+        let roots = [RootCa::Old, RootCa::New];
+        let is_it = |root: &RootCa| found.iter().eq([self.intent.root(*root)]);
+        let root = roots.into_iter().find(is_it);
+        let root = root.ok_or_else(|| interference(certificate, "another certificate"))?;
+        let fits = key.is_some_and(|key| key.fits(self.intent.root(root)));
+        Ok(if fits { root } else { root.other() })
+    }
+
+    fn runs_with(&self, flags: &[String]) -> bool {
+        let Some(services) = self.services else { return true };
+        let judged = services.judged.iter().find(|one| is_named(one, CONTROLLER_MANAGER));
+        let running = judged.and_then(|one| one.facts.presence.instance()?.pid);
+        let root = &self.node.root;
+        let process = running.and_then(|pid| Process::find(root, pid).ok()?);
+        let line = process.and_then(|process| process.command_line(root).ok());
+        line.is_some_and(|line| {
+            flags.iter().all(|flag| line.split('\0').any(|word| word == flag.as_str()))
+        })
+    }
+
+    fn kubelet_ca_is_read(&self) -> Option<bool> {
+        let service = self.node.catalog.services.iter().find(|one| one.name.as_str() == API_SERVER);
+        let verifies =
+            service?.trusts.iter().any(|file| *file.path() == self.authority.certificate);
+        verifies.then(|| self.has_read(API_SERVER, |name| self.is_ca_file(name)))
+    }
+
+    fn is_ca_file(&self, content: &ContentName) -> bool {
+        *content == ContentName::CaCertificates(self.authority.certificate.clone())
+    }
+
+    fn read_at_start(&self, service: &str) -> ReadByProgram {
+        ReadByProgram {
+            trust: self.has_read(service, |name| name.credential().is_none()),
+            client: self.has_read(service, |name| name.credential().is_some()),
+        }
+    }
+
+    fn kubelet_read(&self) -> ReadByProgram {
+        let trust = self.has_read(KUBELET, |name| name.credential().is_none());
+        let Some(services) = self.services else { return ReadByProgram { trust, client: true } };
+        let judged = services.judged.iter().find(|one| is_named(one, KUBELET));
+        let issued = self.node.catalog.kubeconfigs.keys().any(|name| {
+            let instance = judged.and_then(|one| one.facts.presence.instance());
+            let appeared = services.memory.appeared(name);
+            match (instance, appeared) {
+                (Some(instance), Some(appeared)) => is_issued_after_start(instance, appeared),
+                (None, _) | (_, None) => true,
+            }
+        });
+        ReadByProgram { trust, client: !issued }
+    }
+
+    /// Whether a service has read all of these contents as they are now.
+    fn has_read(&self, service: &str, is_meant: impl Fn(&ContentName) -> bool) -> bool {
+        let Some(services) = self.services else { return true };
+        let judged = services.judged.iter().find(|one| is_named(one, service));
+        judged.is_some_and(|judged| {
+            let running = matches!(judged.facts.presence, Presence::Running(_));
+            let mut meant = judged.freshness.iter().filter(|(name, _)| is_meant(name));
+            running && meant.all(|(_, freshness)| matches!(freshness, Freshness::Fresh(_)))
+        })
+    }
+
+    /// Does the same for the root's credentials that the service takes in one way.
+    fn has_read_credentials(
+        &self,
+        service: &str,
+        is_meant: fn(&Service, &CredentialName) -> bool,
+    ) -> bool {
+        let catalog = &self.node.catalog;
+        let of_root: Vec<_> =
+            issued_by_root(catalog, self.authority).map(|one| one.name.clone()).collect();
+        let Some(entry) = catalog.services.iter().find(|one| one.name.as_str() == service) else {
+            return true;
+        };
+        self.has_read(service, |name| {
+            name.credential().is_some_and(|name| of_root.contains(name) && is_meant(entry, name))
+        })
+    }
+}
+
+fn is_shown(service: &Service, credential: &CredentialName) -> bool {
+    service.uses.iter().any(|one| one.credential == *credential && one.served_at.is_some())
+}
+
+fn is_used(service: &Service, credential: &CredentialName) -> bool {
+    !is_shown(service, credential)
+}
+
+fn is_named(judged: &JudgedService, name: &str) -> bool {
+    judged.facts.service.name.as_str() == name
+}
+
+/// The credentials of the catalog that the root CA issues and kubecertd renews.
+pub fn issued_by_root<'c>(
+    catalog: &'c Catalog,
+    authority: &'c Authority,
+) -> impl Iterator<Item = &'c Credential> {
+    catalog.credentials.iter().filter(|one| {
+        one.authority.as_ref() == Some(&authority.name) && one.renewal == Renewal::Ours
+    })
+}
+
+/// Whether a certificate is a server's alone. One for both sides counts as a client's.
+#[must_use]
+pub fn is_for_servers(certificate: &Certificate) -> bool {
+    let usage = certificate.extended_key_usage.as_ref();
+    usage.is_some_and(|usage| usage.server_auth && !usage.client_auth)
+}
+
+/// The files of its own with which kube-controller-manager signs during a rotation: certificate and
+/// key, beside `ca.crt`, which it has mounted.
+#[must_use]
+pub fn signing_files(authority: &Authority) -> [AbsolutePath; 2] {
+    ["kubecertd-signing.crt", "kubecertd-signing.key"].map(|name| {
+        authority.certificate.sibling(name).unwrap_or_else(|_| authority.certificate.clone())
+    })
+}
+
+/// The manifest of kube-controller-manager on this node.
+#[must_use]
+pub fn controller_manager_manifest(node: &Node) -> Option<AbsolutePath> {
+    let mut services = node.catalog.services.iter();
+    let service = services.find(|one| one.name.as_str() == CONTROLLER_MANAGER)?;
+    let ServiceKind::StaticPod { manifest: Some(file), .. } = &service.kind else { return None };
+    AbsolutePath::new(node.settings.paths.manifests.as_path().join(file)).ok()
+}
+
+fn interference(object: &impl ToString, found: &str) -> RotationTrouble {
+    RotationTrouble::Interference { object: object.to_string(), found: found.to_owned() }
+}
+
+fn describe(certificate: &Certificate) -> String {
+    let serial = &certificate.serial;
+    format!("the certificate of {} with the serial number {serial}", certificate.subject)
+}

@@ -1,0 +1,225 @@
+//! The rotation of the root CA in a pass: this node's steps to the level that the nodes have agreed
+//! on, and the next agreement where all of them have it.
+//!
+//! No step is remembered: each pass finds out what is true and makes the next ones. Steps that write
+//! files are made one after the other; what reads them only when it starts is restarted by the
+//! refresh of services in the same pass, and later steps wait for what a service has to read again.
+
+mod accepted;
+mod coordinate;
+mod kept;
+pub mod order;
+mod publish;
+mod step;
+#[cfg(test)]
+mod tests;
+
+pub use self::coordinate::NodeStanding;
+pub use self::kept::{Rotation, RotationError, read_rotation};
+use super::Pass;
+use super::event::Event;
+use crate::credentials::ObservedFiles;
+use crate::model::{
+    Agreement, FoundRotation, ReloadingProgram, RestartedProgram, RotationLevel, RotationStep,
+};
+use crate::observe::{RotationTrouble, RunningServices, find_rotation};
+use crate::plan::{next_step, rotation_facts};
+use crate::sys::block_on;
+
+/// The most steps in one pass: more than a level has.
+const MAX_STEPS: usize = 24;
+
+/// How far this node is with a rotation, and with it the cluster where this node knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RotationReport {
+    /// What the nodes have agreed on.
+    pub agreement: Agreement,
+    /// The level that they are to reach in the end.
+    pub goal: RotationLevel,
+    /// Whether this node has everything of the level.
+    pub is_done: bool,
+    /// The steps that this pass made.
+    pub made: Vec<RotationStep>,
+    /// What this node waits for; `None` where nothing holds it up.
+    pub waits: Option<String>,
+    /// What an operator has to see to: the rotation goes no further without.
+    pub held: Option<String>,
+    /// Whether the rotation is over.
+    pub is_over: bool,
+}
+
+impl RotationReport {
+    fn new(rotation: &Rotation) -> Self {
+        Self {
+            agreement: rotation.intent.agreement,
+            goal: rotation.intent.goal,
+            is_done: false,
+            made: Vec::new(),
+            waits: None,
+            held: None,
+            is_over: false,
+        }
+    }
+}
+
+/// What is next on this node.
+enum Next {
+    Step(RotationStep),
+    Done,
+    Held(String),
+}
+
+impl Pass<'_> {
+    /// Makes the steps that write files, up to one that a service has to make.
+    pub(super) fn rotate(&mut self) {
+        let rotation = match self.find_rotation() {
+            Ok(Some(rotation)) => rotation,
+            Ok(None) => return,
+            Err(error) => return self.note([format!("root CA: {error}")]),
+        };
+        let mut report = RotationReport::new(&rotation);
+        if let Some(reason) = &rotation.intent.paused {
+            report.waits = Some(format!("it is paused: {reason}"));
+        } else {
+            self.make_steps(&rotation, &mut report);
+        }
+        self.report.rotation = Some(report);
+        self.rotation = Some(rotation);
+    }
+
+    fn make_steps(&mut self, rotation: &Rotation, report: &mut RotationReport) {
+        for _ in 0..MAX_STEPS {
+            let step = match self.next(rotation) {
+                Next::Step(step) if !is_of_service(step) => step,
+                Next::Step(_) | Next::Done => return,
+                Next::Held(reason) => {
+                    report.held = Some(reason);
+                    return;
+                }
+            };
+            if let Err(reason) = self.make_step(rotation, step) {
+                report.held = Some(format!("{}: {reason}", describe(step)));
+                return;
+            }
+            self.emit(Event::RotationStep(&describe(step)));
+            report.made.push(step);
+        }
+    }
+
+    /// Finds out how far this node is after its services were refreshed, and goes on with the
+    /// cluster where all nodes are done.
+    pub(super) fn conclude_rotation(&mut self) {
+        let Some(rotation) = self.rotation.take() else { return };
+        let Some(mut report) = self.report.rotation.take() else { return };
+        if report.held.is_none() && rotation.intent.paused.is_none() {
+            match self.next(&rotation) {
+                Next::Done => report.is_done = true,
+                Next::Step(step) => report.waits = Some(describe(step)),
+                Next::Held(reason) => report.held = Some(reason),
+            }
+        }
+        self.coordinate(&rotation, &mut report);
+        self.report.rotation = Some(report);
+    }
+
+    fn next(&mut self, rotation: &Rotation) -> Next {
+        let found = match self.find_facts(rotation) {
+            Ok(found) => found,
+            Err(trouble) => return Next::Held(trouble.to_string()),
+        };
+        let (level, bridges) = (rotation.intent.agreement.to, rotation.intent.bridges());
+        match next_step(&rotation_facts(&found, level, bridges), level, bridges) {
+            Some(step) => Next::Step(step),
+            None => Next::Done,
+        }
+    }
+
+    fn find_facts(&mut self, rotation: &Rotation) -> Result<FoundRotation, RotationTrouble> {
+        let node = self.node;
+        let files = ObservedFiles::of(&node.root);
+        if !node.root.is_host() {
+            return find_rotation(node, &files, &rotation.intent, None);
+        }
+        let services = self.look_at_services();
+        let asked = accepted::ask(node, rotation, self.orders.clock.now());
+        let accepted = block_on(asked).unwrap_or_default();
+        let memory = &self.memory.value;
+        let running = RunningServices { judged: &services.list, memory, accepted };
+        find_rotation(node, &files, &rotation.intent, Some(running))
+    }
+}
+
+/// Whether a service makes the step, by reading its files again or by being restarted.
+fn is_of_service(step: RotationStep) -> bool {
+    matches!(step, RotationStep::Await(_) | RotationStep::Restart(_))
+}
+
+/// The step in words.
+fn describe(step: RotationStep) -> String {
+    use crate::model::{BridgeHolder, CaFile, RootCa, SigningFiles, TrustedRoots};
+    let root = |root| match root {
+        RootCa::Old => "the old root CA",
+        RootCa::New => "the new root CA",
+    };
+    let trusted = |trusted| match trusted {
+        TrustedRoots::Old => "the old root CA alone",
+        TrustedRoots::Both => "both root CAs",
+        TrustedRoots::New => "the new root CA alone",
+    };
+    let file = |file| match file {
+        CaFile::Old => "the old root CA",
+        CaFile::OldNew => "the old and the new root CA",
+        CaFile::NewOld => "the new and the old root CA",
+        CaFile::New => "the new root CA",
+    };
+    let holder = |holder| match holder {
+        BridgeHolder::Clients => "the client certificates",
+        BridgeHolder::KubeletClient => "kubelet's client certificate",
+        BridgeHolder::Server => "the API server's certificate",
+        BridgeHolder::KubeletServer => "kubelet's serving certificate",
+    };
+    match step {
+        RotationStep::Sign(SigningFiles::CaFiles) => {
+            "kube-controller-manager signs with ca.crt and ca.key".to_owned()
+        }
+        RotationStep::Sign(SigningFiles::Own(by)) => {
+            format!("kube-controller-manager signs with {}, in files of its own", root(by))
+        }
+        RotationStep::WriteCa(ca) => format!("ca.crt has {}", file(ca)),
+        RotationStep::SwapCa(ca, key) => {
+            format!("ca.crt has {}, and ca.key the key of {}", file(ca), root(key))
+        }
+        RotationStep::TrustInKubeconfigs(trust) => {
+            format!("the kubeconfigs of the control plane trust {}", trusted(trust))
+        }
+        RotationStep::TrustInKubelet(trust) => format!("kubelet.conf trusts {}", trusted(trust)),
+        RotationStep::IssueClients(by) => {
+            format!("the client certificates of the control plane are issued by {}", root(by))
+        }
+        RotationStep::IssueKubeletClient(by) => {
+            format!("kubelet's client certificate is issued by {}", root(by))
+        }
+        RotationStep::IssueServer(by) => {
+            format!("the API server's certificate is issued by {}", root(by))
+        }
+        RotationStep::IssueKubeletServer(by) => {
+            format!("kubelet's serving certificate is issued by {}", root(by))
+        }
+        RotationStep::AddBridge(one) => format!("{} get the bridge behind them", holder(one)),
+        RotationStep::DropBridge(one) => format!("{} lose the bridge behind them", holder(one)),
+        RotationStep::Await(ReloadingProgram::ApiServer) => {
+            "kube-apiserver reads its files again".to_owned()
+        }
+        RotationStep::Await(ReloadingProgram::Kubelet) => "kubelet reads ca.crt again".to_owned(),
+        RotationStep::Restart(program) => format!("{} is restarted", name(program)),
+    }
+}
+
+fn name(program: RestartedProgram) -> &'static str {
+    match program {
+        RestartedProgram::ApiServer => "kube-apiserver",
+        RestartedProgram::ControllerManager => "kube-controller-manager",
+        RestartedProgram::Scheduler => "kube-scheduler",
+        RestartedProgram::Kubelet => "kubelet",
+    }
+}

@@ -1,0 +1,229 @@
+//! The next agreement of the nodes: where all of them are done with the present one, and the objects
+//! of the API too, it is written by a control-plane node with the administrator's identity.
+//!
+//! The agreement follows from the facts, and its object is replaced only where it is as it was read:
+//! when two nodes write it at the same time, both write the same one, and one of them fails.
+
+use super::kept::{RotationError, administrator_api, root_authority};
+use super::publish::{Published, publish};
+use super::{Rotation, RotationReport};
+use crate::cluster::{ClusterApi, RotationObject};
+use crate::formats::rotation_intent::{IntentError, RotationIntent};
+use crate::formats::x509::PrivateKey;
+use crate::model::{Agreement, FoundReport, NodeProgress, ReportedNode, RootCa, RotationLevel};
+use crate::observe::{Node, node_name, signing_files};
+use crate::pass::Pass;
+use crate::plan::next_agreement;
+use crate::state::{KeptRotation, rotation_key};
+use crate::sys::block_on;
+
+/// How far a node is, as it reports it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeStanding {
+    /// Its name.
+    pub node: String,
+    /// Its progress; `None` where it reports none.
+    pub progress: Option<NodeProgress>,
+}
+
+/// What came of a coordination.
+enum Coordinated {
+    /// Nothing changes.
+    Waits(Vec<String>),
+    /// The nodes work by this intent from now on.
+    Agreed(Box<RotationIntent>),
+    /// The rotation is over.
+    Over,
+}
+
+impl Pass<'_> {
+    /// Writes the next agreement, where it is time for that.
+    pub(super) fn coordinate(&mut self, rotation: &Rotation, report: &mut RotationReport) {
+        let node = self.node;
+        if !node.root.is_host() || node.catalog.administrator().is_none() {
+            return;
+        }
+        let survey = self.report.at_end();
+        let name = node_name(survey.credentials.iter().map(|judged| &judged.facts));
+        let Some(name) = name else { return };
+        let generation = report.agreement.generation;
+        let own = NodeProgress { generation, is_done: report.is_done };
+        let own = NodeStanding { node: name, progress: Some(own) };
+        let mut held = Vec::new();
+        let coordinated = block_on(coordinate(node, rotation, &own, &mut held));
+        report.held = report.held.take().or(held.into_iter().next());
+        match coordinated.map_err(|e| e.to_string()).map(|one| one.map_err(|e| e.to_string())) {
+            Ok(Ok(Coordinated::Waits(reasons))) => {
+                report.waits = report.waits.take().or(reasons.into_iter().next());
+            }
+            Ok(Ok(Coordinated::Agreed(intent))) => {
+                let Agreement { from, to, .. } = intent.agreement;
+                report.waits = None;
+                self.emit(crate::pass::Event::RotationAgreed(from, to));
+                report.agreement = intent.agreement;
+                report.is_done = false;
+            }
+            Ok(Ok(Coordinated::Over)) => {
+                report.is_over = true;
+                self.note(forget(node, rotation));
+                self.emit(crate::pass::Event::RotationOver(report.goal));
+            }
+            Ok(Err(reason)) | Err(reason) => {
+                report.waits = report.waits.take().or(Some(reason));
+            }
+        }
+    }
+}
+
+async fn coordinate(
+    node: &Node,
+    rotation: &Rotation,
+    own: &NodeStanding,
+    held: &mut Vec<String>,
+) -> Result<Coordinated, RotationError> {
+    let api = administrator_api(node).await?;
+    let object = api.rotation().await?.ok_or(RotationError::Deleted)?;
+    if object.signed != rotation.signed {
+        return Ok(Coordinated::Waits(vec!["a newer intent is in the cluster".to_owned()]));
+    }
+    let intent = &rotation.intent;
+    if let Some(reason) = &intent.paused {
+        return Ok(Coordinated::Waits(vec![format!("it is paused: {reason}")]));
+    }
+    let standings = standings(&api, intent, own).await?;
+    let waits: Vec<_> = standings.iter().filter_map(|one| one.waits(intent)).collect();
+    // Of a rotation that is paused on the way nothing is written.
+    let (kept, _) = KeptRotation::read(&node.root, &node.settings.paths.state);
+    let authority = root_authority(node)?;
+    let Published { waits: of_objects, held: stops, written } =
+        publish(&api, authority, intent, kept.written.clone()).await;
+    if written != kept.written {
+        let kept = KeptRotation { written, ..kept };
+        kept.write(&node.root, &node.settings.paths.state)?;
+    }
+    let objects_are_done = of_objects.is_empty() && stops.is_empty();
+    held.extend(stops);
+    let progress: Vec<_> = standings.iter().map(NodeStanding::progress).collect();
+    match next_agreement(&intent.agreement, intent.goal, &progress, objects_are_done) {
+        Some(agreement) => {
+            let next = RotationIntent { agreement, ..intent.clone() };
+            write(node, &api, &object, rotation, &next).await?;
+            Ok(Coordinated::Agreed(Box::new(next)))
+        }
+        None if waits.is_empty() && objects_are_done && is_over(intent) => {
+            finish(&api, &object, intent).await?;
+            Ok(Coordinated::Over)
+        }
+        None => Ok(Coordinated::Waits(waits.into_iter().chain(of_objects).collect())),
+    }
+}
+
+/// Whether all nodes have the goal, and the goal is an end.
+fn is_over(intent: &RotationIntent) -> bool {
+    let Agreement { from, to, .. } = intent.agreement;
+    from == to && to == intent.goal && matches!(to, RotationLevel::Rest | RotationLevel::Distrusted)
+}
+
+/// All nodes that are not left out. What a node reports of itself counts for no other.
+async fn standings(
+    api: &ClusterApi,
+    intent: &RotationIntent,
+    own: &NodeStanding,
+) -> Result<Vec<NodeStanding>, RotationError> {
+    let others = standings_of(api, intent).await?;
+    let others = others.into_iter().filter(|one| one.node != own.node);
+    Ok([own.clone()].into_iter().chain(others).collect())
+}
+
+/// All nodes that are not left out, as they report.
+pub(super) async fn standings_of(
+    api: &ClusterApi,
+    intent: &RotationIntent,
+) -> Result<Vec<NodeStanding>, RotationError> {
+    let nodes = api.nodes().await?.answer.into_iter();
+    let nodes = nodes.filter(|one| !intent.without.contains(&one.name));
+    let standing = |ReportedNode { name, report, .. }| {
+        let progress = match report {
+            FoundReport::Read(report) => report.rotation,
+            FoundReport::Absent | FoundReport::Unreadable(_) => None,
+        };
+        NodeStanding { node: name, progress }
+    };
+    Ok(nodes.map(standing).collect())
+}
+
+impl NodeStanding {
+    fn progress(&self) -> NodeProgress {
+        self.progress.unwrap_or(NodeProgress { generation: 0, is_done: false })
+    }
+
+    /// Why the node is waited for; `None` where it is done.
+    #[must_use]
+    pub fn waits(&self, intent: &RotationIntent) -> Option<String> {
+        let generation = intent.agreement.generation;
+        let node = &self.node;
+        match self.progress {
+            None => Some(format!("{node} does not report: does kubecertd run there?")),
+            Some(progress) if progress.generation != generation => {
+                Some(format!("{node} has not read the present agreement yet"))
+            }
+            Some(progress) if !progress.is_done => Some(format!("{node} is on its way")),
+            Some(_) => None,
+        }
+    }
+}
+
+/// Signs an intent with all keys of this node, and writes it: into the cluster, then here.
+pub(super) async fn write(
+    node: &Node,
+    api: &ClusterApi,
+    object: &RotationObject,
+    rotation: &Rotation,
+    next: &RotationIntent,
+) -> Result<(), RotationError> {
+    let keys: Vec<&PrivateKey> =
+        [&rotation.keys.old, &rotation.keys.new].into_iter().flatten().collect();
+    let place = "could not be signed";
+    let failed = |source: IntentError| RotationError::Intent { place, source };
+    let signed = next.sign(&keys).map_err(failed)?;
+    api.replace_rotation(&signed, &object.version).await?;
+    let generation = next.agreement.generation;
+    let kept = KeptRotation { generation, intent: Some(signed), ..KeptRotation::default() };
+    kept.write(&node.root, &node.settings.paths.state)?;
+    Ok(())
+}
+
+/// Removes what the rotation has in the API: the object last, so that an interrupted end is made
+/// again.
+async fn finish(
+    api: &ClusterApi,
+    object: &RotationObject,
+    intent: &RotationIntent,
+) -> Result<(), RotationError> {
+    if intent.goal == RotationLevel::Distrusted {
+        // It holds the old key, encrypted.
+        api.delete_kubeadm_certs().await?;
+    }
+    api.remove_role().await?;
+    api.delete_rotation(&object.version).await?;
+    Ok(())
+}
+
+/// Removes what this node has of a rotation that is over. Returns what could not be removed.
+pub(super) fn forget(node: &Node, rotation: &Rotation) -> Vec<String> {
+    let state = &node.settings.paths.state;
+    let mut notes = Vec::new();
+    let generation = rotation.intent.agreement.generation;
+    let kept = KeptRotation { generation, ..KeptRotation::default() };
+    notes.extend(kept.write(&node.root, state).err().map(|e| e.to_string()));
+    let own = root_authority(node).map(signing_files).into_iter().flatten();
+    // The old root's key stays where it was replaced: what it signed may still be in use elsewhere.
+    let key = match rotation.intent.goal {
+        RotationLevel::Distrusted => vec![rotation_key(state, RootCa::New)],
+        _ => vec![rotation_key(state, RootCa::New), rotation_key(state, RootCa::Old)],
+    };
+    for file in own.chain(key) {
+        notes.extend(node.root.remove_file(&file).err().map(|e| e.to_string()));
+    }
+    notes
+}

@@ -1,0 +1,198 @@
+//! The facts by which the planner of a rotation decides, from what was found on a node one by one.
+//!
+//! Where several certificates or files have to agree, the one counts that is farthest from what is
+//! wanted. What a program has not read yet counts as the other value: it is outdated, whatever it
+//! is.
+
+use super::rotation::{Wanted, present_level, wanted};
+use crate::model::{
+    ApiServerFacts, Bridges, Chain, ControlPlaneFacts, FoundControlPlane, FoundRotation,
+    LoadedFacts, ReadByProgram, RotationFacts, RotationLevel, ServedByKubelet, ServingFacts,
+    TrustedRoots,
+};
+
+/// The facts of a node on its way to a level.
+#[must_use]
+pub fn rotation_facts(
+    found: &FoundRotation,
+    level: RotationLevel,
+    bridges: Bridges,
+) -> RotationFacts {
+    let facts = facts(found, &wanted(level, bridges));
+    match present_level(&facts, level) {
+        before if before == level => facts,
+        before => self::facts(found, &wanted(before, bridges)),
+    }
+}
+
+fn facts(found: &FoundRotation, wanted: &Wanted) -> RotationFacts {
+    let FoundRotation { ca, kubelet_client, kubelet, kubelet_server, control_plane, .. } = found;
+    let kubelet_trust = trust(&found.kubelet_trust, wanted);
+    let serving = |one: &ServedByKubelet| ServingFacts {
+        file: one.file,
+        shows: if one.is_shown { one.file } else { outdated(one.file) },
+    };
+    RotationFacts {
+        ca: *ca,
+        kubelet_accepts: found.kubelet_accepts.unwrap_or(ca.trust().outdated()),
+        kubelet_trust,
+        kubelet_client: *kubelet_client,
+        kubelet: loaded(*kubelet, kubelet_trust, *kubelet_client),
+        kubelet_server: kubelet_server.as_ref().map(serving),
+        control_plane: control_plane.as_ref().map(|own| of_control_plane(found, own, wanted)),
+    }
+}
+
+fn of_control_plane(
+    found: &FoundRotation,
+    own: &FoundControlPlane,
+    wanted: &Wanted,
+) -> ControlPlaneFacts {
+    let kubeconfigs = trust(&own.kubeconfigs, wanted);
+    let clients = chain(&own.clients, wanted.clients);
+    let server = chain(&own.servers, wanted.servers);
+    let read = |is_read: bool, chain| if is_read { chain } else { outdated(chain) };
+    let kubelet_ca = |is_read: bool| match is_read {
+        true => found.ca.trust(),
+        false => found.ca.trust().outdated(),
+    };
+    let root_ca = if own.root_ca_is_read { found.ca } else { found.ca.outdated() };
+    ControlPlaneFacts {
+        ca_key: own.ca_key,
+        signing: own.signing,
+        signing_is_loaded: own.signing_is_loaded,
+        kubeconfigs,
+        clients,
+        server,
+        api_server: ApiServerFacts {
+            accepts: own.api_server_accepts.unwrap_or(found.ca.trust().outdated()),
+            shows: read(own.server_is_shown, server),
+            kubelet_client: read(own.kubelet_client_is_used, clients),
+            kubelet_ca: own.kubelet_ca_is_read.map(kubelet_ca),
+        },
+        controller_manager: loaded(own.controller_manager, kubeconfigs, clients),
+        root_ca,
+        scheduler: loaded(own.scheduler, kubeconfigs, clients),
+    }
+}
+
+fn loaded(read: ReadByProgram, trust: TrustedRoots, client: Chain) -> LoadedFacts {
+    LoadedFacts {
+        trust: if read.trust { trust } else { trust.outdated() },
+        client: if read.client { client } else { outdated(client) },
+    }
+}
+
+fn outdated(chain: Chain) -> Chain {
+    Chain { issuer: chain.issuer.other(), ..chain }
+}
+
+/// The one that is not wanted; where all are, or there are none, that which is.
+fn trust(found: &[TrustedRoots], wanted: &Wanted) -> TrustedRoots {
+    let mut others = found.iter().filter(|one| **one != wanted.trust);
+    others.next().copied().unwrap_or(wanted.trust)
+}
+
+/// One that the other root signed, before one without the bridge that is wanted.
+fn chain(found: &[Chain], wanted: Chain) -> Chain {
+    let mut others: Vec<_> = found.iter().filter(|one| **one != wanted).collect();
+    others.sort_by_key(|one| one.issuer == wanted.issuer);
+    others.first().copied().copied().unwrap_or(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{CaFile, RootCa, RotationStep, SigningFiles};
+    use crate::plan::next_step;
+
+    const BRIDGES: Bridges = Bridges { forth: true, back: true };
+    const READ: ReadByProgram = ReadByProgram { trust: true, client: true };
+
+    /// A control-plane node that has everything of a level.
+    fn node(level: RotationLevel) -> FoundRotation {
+        let (ca, key, signing) = match level {
+            RotationLevel::Trusted => (CaFile::OldNew, RootCa::Old, SigningFiles::Own(RootCa::Old)),
+            RotationLevel::Clients => (CaFile::OldNew, RootCa::Old, SigningFiles::Own(RootCa::New)),
+            _ => (CaFile::NewOld, RootCa::New, SigningFiles::Own(RootCa::New)),
+        };
+        let Wanted { trust, clients, servers, .. } = wanted(level, BRIDGES);
+        FoundRotation {
+            ca,
+            kubelet_accepts: Some(trust),
+            kubelet_trust: vec![trust],
+            kubelet_client: clients,
+            kubelet: READ,
+            kubelet_server: None,
+            control_plane: Some(FoundControlPlane {
+                ca_key: key,
+                signing,
+                signing_is_loaded: true,
+                kubeconfigs: vec![trust; 3],
+                clients: vec![clients; 4],
+                servers: vec![servers],
+                api_server_accepts: Some(trust),
+                server_is_shown: true,
+                kubelet_client_is_used: true,
+                kubelet_ca_is_read: None,
+                controller_manager: READ,
+                root_ca_is_read: true,
+                scheduler: READ,
+            }),
+        }
+    }
+
+    fn step(found: &FoundRotation, level: RotationLevel) -> Option<RotationStep> {
+        next_step(&rotation_facts(found, level, BRIDGES), level, BRIDGES)
+    }
+
+    #[test]
+    fn node_that_has_a_level_has_nothing_to_do() {
+        for level in [RotationLevel::Trusted, RotationLevel::Clients, RotationLevel::Servers] {
+            assert_eq!(step(&node(level), level), None, "{level:?}");
+        }
+    }
+
+    #[test]
+    fn one_certificate_or_kubeconfig_behind_the_others_counts() {
+        use RotationLevel::{Clients, Distrusted, Servers, Trusted};
+        let old = Chain { issuer: RootCa::Old, bridge: true };
+        let mut mixed = node(Clients);
+        let own = mixed.control_plane.as_mut().unwrap();
+        own.clients[2] = old;
+        assert_eq!(step(&mixed, Clients), Some(RotationStep::IssueClients(RootCa::New)));
+        let mut mixed = node(Trusted);
+        mixed.control_plane.as_mut().unwrap().kubeconfigs[1] = TrustedRoots::Old;
+        let both = RotationStep::TrustInKubeconfigs(TrustedRoots::Both);
+        assert_eq!(step(&mixed, Trusted), Some(both));
+        // A certificate of the old root comes before the distrust, wherever it stands.
+        let mut mixed = node(Servers);
+        let own = mixed.control_plane.as_mut().unwrap();
+        own.clients = vec![Chain { issuer: RootCa::New, bridge: false }, old];
+        assert_eq!(step(&mixed, Distrusted), Some(RotationStep::IssueClients(RootCa::New)));
+    }
+
+    #[test]
+    fn outdated_program_is_waited_for_or_restarted() {
+        use crate::model::{ReloadingProgram, RestartedProgram};
+        use RotationLevel::Trusted;
+        let changed = |change: fn(&mut FoundControlPlane)| {
+            let mut found = node(Trusted);
+            change(found.control_plane.as_mut().unwrap());
+            step(&found, Trusted)
+        };
+        let restart = |program| Some(RotationStep::Restart(program));
+        let waits = Some(RotationStep::Await(ReloadingProgram::ApiServer));
+        assert_eq!(changed(|own| own.api_server_accepts = None), waits);
+        assert_eq!(changed(|own| own.server_is_shown = false), waits);
+        let kcm = restart(RestartedProgram::ControllerManager);
+        assert_eq!(changed(|own| own.root_ca_is_read = false), kcm);
+        assert_eq!(changed(|own| own.signing_is_loaded = false), kcm);
+        assert_eq!(changed(|own| own.controller_manager.trust = false), kcm);
+        let scheduler = restart(RestartedProgram::Scheduler);
+        assert_eq!(changed(|own| own.scheduler.client = false), scheduler);
+        let api_server = restart(RestartedProgram::ApiServer);
+        assert_eq!(changed(|own| own.kubelet_ca_is_read = Some(false)), api_server);
+        assert_eq!(changed(|own| own.kubelet_ca_is_read = Some(true)), None);
+    }
+}

@@ -1,0 +1,65 @@
+//! What this node keeps of a rotation of the root CA: its intent in `rotation.json`, and the keys of
+//! the two roots below `rotation/`, as far as this node has them.
+//!
+//! The generation of the last intent outlives the rotation: an older one, of a cluster whose etcd
+//! was restored, is never followed again.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::file::StateFile;
+use crate::formats::rotation_intent::SignedIntent;
+use crate::model::{AbsolutePath, RootCa};
+use crate::sys::{FileError, Root};
+
+const NAME: &str = "rotation.json";
+
+const FILE: StateFile = StateFile::new(
+    NAME,
+    "this node does not know how far the rotation of the root CA is, until it reads that again",
+);
+
+/// What a node keeps of a rotation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KeptRotation {
+    /// The generation of the last intent.
+    pub generation: u64,
+    /// The intent as it was signed; `None` where no rotation is under way.
+    pub intent: Option<SignedIntent>,
+    /// The objects of the API that were written at its present level.
+    pub written: BTreeSet<String>,
+}
+
+impl KeptRotation {
+    /// Reads the file. The text is the problem with the file, if there is one.
+    #[must_use]
+    pub fn read(root: &Root, state: &AbsolutePath) -> (Self, Option<String>) {
+        FILE.read_or_default(root, state)
+    }
+
+    /// Writes the file.
+    ///
+    /// # Errors
+    /// When the file can't be written; it keeps its earlier content then.
+    pub fn write(&self, root: &Root, state: &AbsolutePath) -> Result<(), FileError> {
+        FILE.write(root, state, self)
+    }
+}
+
+/// The file itself, which an order changes.
+#[must_use]
+pub fn rotation_file(state: &AbsolutePath) -> AbsolutePath {
+    state.join(NAME).unwrap_or_else(|_| state.clone())
+}
+
+/// The file with the key of a root.
+#[must_use]
+pub fn rotation_key(state: &AbsolutePath, root: RootCa) -> AbsolutePath {
+    let name = match root {
+        RootCa::Old => "rotation/old.key",
+        RootCa::New => "rotation/new.key",
+    };
+    state.join(name).unwrap_or_else(|_| state.clone())
+}
