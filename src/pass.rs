@@ -34,7 +34,7 @@ pub use self::event::{Emit, Event, Subject};
 use self::memory::{Memory, replaced_ca_certificates};
 pub use self::orders::{Orders, ScheduleMemory};
 pub use self::report::Report;
-use self::rotation::Rotation;
+use self::rotation::kept::Rotation;
 pub use self::services::{Services, ServicesReport};
 use self::settle::Settling;
 pub use self::survey::{Survey, policy, survey, survey_observed};

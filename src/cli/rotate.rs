@@ -23,7 +23,7 @@ const BAR: usize = 24;
 pub(super) fn run(node: &Node, command: &RotateCommand, now: Timestamp) -> Result<Exit, Failure> {
     let order = match command {
         RotateCommand::Start(options) => return begin(node, options, now),
-        RotateCommand::Status => return status(node),
+        RotateCommand::Status => return status(node, now),
         RotateCommand::Pause { reason } => Order::Pause(reason.clone()),
         RotateCommand::Resume => Order::Resume,
         RotateCommand::Step => Order::Step,
@@ -112,8 +112,8 @@ fn ordered(order: &Order, intent: &RotationIntent) -> String {
     }
 }
 
-fn status(node: &Node) -> Result<Exit, Failure> {
-    let Standing { intent, nodes } = standing(node)?;
+fn status(node: &Node, now: Timestamp) -> Result<Exit, Failure> {
+    let Standing { intent, nodes } = standing(node, now)?;
     out::print(&screen(&intent, &nodes));
     Ok(Exit::Fine)
 }
@@ -217,6 +217,7 @@ mod tests {
         let node = |generation, is_done| NodeStanding {
             node: "cp1".to_owned(),
             progress: Some(NodeProgress { generation, is_done }),
+            reason: None,
         };
         let levels = |node: &NodeStanding| {
             [Trusted, Clients, Servers].map(|level| has(node, &agreement, level))

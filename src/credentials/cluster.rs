@@ -92,9 +92,9 @@ pub fn with_authority_renewed(
     spliced(path, content, &renewed_anchors(&trusted, new)).map(Some)
 }
 
-/// Returns a kubeconfig that trusts these of two roots: they stand where the first of the two stood,
-/// and other CA certificates stay. `None` where it has neither of the two, or just these already, or
-/// names a file for its CA certificates.
+/// Returns a kubeconfig that trusts these of two roots: they stand where the first of the two
+/// stood, and other CA certificates stay. `None` where it has neither of the two, or just these
+/// already, or names a file for its CA certificates.
 ///
 /// # Errors
 /// When the kubeconfig has a form that can't be changed with certainty.

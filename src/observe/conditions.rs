@@ -6,9 +6,10 @@
 use nix::sys::stat::{FileStat, SFlag};
 
 use crate::drivers::processes::{self, Process};
-use crate::model::{AbsolutePath, DeferralFacts, Timestamp};
+use crate::model::{AbsolutePath, DeferralFacts, Digest, Timestamp};
 use crate::settings::Settings;
-use crate::state::read_hold;
+use crate::state::{KeptRotation, read_hold};
+use crate::store::LARGEST_FILE;
 use crate::sys::{FileError, Root};
 
 /// The circumstances of a pass.
@@ -29,6 +30,7 @@ pub fn conditions(root: &Root, settings: &Settings) -> Conditions {
     let kubeadm = if root.is_host() { noted(kubeadm(root), &mut notes).flatten() } else { None };
     let manifests =
         noted(manifests(root, &settings.paths.manifests), &mut notes).unwrap_or_default();
+    let manifests = written_by_others(root, settings, manifests);
     let (asked, note) = read_hold(root, &settings.paths.state);
     notes.extend(note);
     Conditions { deferral: DeferralFacts { kubeadm, manifests, asked }, notes }
@@ -62,6 +64,23 @@ fn manifests(root: &Root, dir: &AbsolutePath) -> Result<Vec<(AbsolutePath, Times
         .filter_map(|name| dir.join(name).ok())
         .filter_map(|path| changed(root, path))
         .collect())
+}
+
+/// Leaves out the manifest that kubecertd itself wrote during a rotation of the root CA.
+fn written_by_others(
+    root: &Root,
+    settings: &Settings,
+    mut manifests: Vec<(AbsolutePath, Timestamp)>,
+) -> Vec<(AbsolutePath, Timestamp)> {
+    let (kept, _) = KeptRotation::read(root, &settings.paths.state);
+    if let Some(own) = kept.manifest {
+        let digest = |file: &AbsolutePath| {
+            let content = root.read(file, LARGEST_FILE).ok()?;
+            Some(Digest::of(content.bytes.expose()).to_string())
+        };
+        manifests.retain(|(file, _)| digest(file).as_ref() != Some(&own));
+    }
+    manifests
 }
 
 /// Returns when a file was last changed; `None` when it is no file, or was removed.

@@ -1,5 +1,5 @@
-//! What is found on this node of the two roots of a rotation: in `ca.crt`, in the kubeconfigs, behind
-//! the certificates, and in what the services have read.
+//! What is found on this node of the two roots of a rotation: in `ca.crt`, in the kubeconfigs,
+//! behind the certificates, and in what the services have read.
 //!
 //! Certificates are compared byte for byte. Anything that is neither of the two roots and has their
 //! place is another rotation, or a change by hand: then nothing is known, and the text says what
@@ -64,8 +64,8 @@ pub struct RunningServices<'s> {
     pub accepted: AcceptedClients,
 }
 
-/// Finds the facts of a rotation on this node. Where the services are not given, they count as having
-/// read everything: those of another root directory do not run.
+/// Finds the facts of a rotation on this node. Where the services are not given, they count as
+/// having read everything: those of another root directory do not run.
 ///
 /// # Errors
 /// When something else has the place of a root, or can't be read.

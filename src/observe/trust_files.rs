@@ -42,7 +42,7 @@ fn facts(root: &ObservedFiles, file: &TrustFile) -> TrustFileFacts {
             None => (vec![path.clone()], Err("it can't be read".to_owned())),
         },
     };
-    let found = found.and_then(|all| content(&all).ok_or_else(|| "no CA certificate".to_owned()));
+    let found = found.and_then(|all| content(&all, file).ok_or_else(|| "no CA certificate".to_owned()));
     let certificates = found.map_err(|reason| format!("{path}: {reason}"));
     TrustFileFacts { file: path.clone(), read, certificates }
 }
@@ -52,10 +52,16 @@ fn pem(root: &ObservedFiles, file: &AbsolutePath) -> Result<Vec<Certificate>, St
     certificates(content.expose()).map_err(|e| e.to_string())
 }
 
-fn content(found: &[Certificate]) -> Option<CaCertificates> {
-    let all: BTreeSet<_> = found.iter().map(|one| one.fingerprint.to_string()).collect();
+/// kube-controller-manager publishes a PEM file as it is. In a kubeconfig the order of CA
+/// certificates does not matter.
+fn content(found: &[Certificate], file: &TrustFile) -> Option<CaCertificates> {
+    let mut all: Vec<_> = found.iter().map(|one| one.fingerprint.to_string()).collect();
+    if matches!(file, TrustFile::Kubeconfig(_)) {
+        all.sort();
+        all.dedup();
+    }
     Some(CaCertificates {
-        fingerprint: Digest::of(all.iter().cloned().collect::<String>().as_bytes()),
+        fingerprint: Digest::of(all.concat().as_bytes()),
         count: found.len(),
         made: found.iter().map(|one| one.not_before).max()?,
         not_after: found.iter().map(|one| one.not_after).max()?,

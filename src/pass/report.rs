@@ -1,7 +1,7 @@
 //! The report of a pass: what it found, decided and did.
 
 use super::error::PassError;
-use super::rotation::RotationReport;
+use super::rotation::report::RotationReport;
 use super::services::ServicesReport;
 use super::survey::Survey;
 use crate::act::{Copied, Renewed};

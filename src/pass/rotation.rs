@@ -1,66 +1,36 @@
 //! The rotation of the root CA in a pass: this node's steps to the level that the nodes have agreed
 //! on, and the next agreement where all of them have it.
 //!
-//! No step is remembered: each pass finds out what is true and makes the next ones. Steps that write
-//! files are made one after the other; what reads them only when it starts is restarted by the
-//! refresh of services in the same pass, and later steps wait for what a service has to read again.
+//! No step is remembered: each pass finds out what is true and makes the next ones. Steps that
+//! write files are made one after the other; what reads them only when it starts is restarted by
+//! the refresh of services in the same pass, and later steps wait for what a service has to read
+//! again.
 
 mod accepted;
 mod coordinate;
-mod kept;
+mod find;
+pub(super) mod kept;
 pub mod order;
 mod publish;
+pub(super) mod report;
 mod step;
 #[cfg(test)]
 mod tests;
 
 pub use self::coordinate::NodeStanding;
 pub use self::kept::{Rotation, RotationError, read_rotation};
+pub use self::report::RotationReport;
 use super::Pass;
 use super::event::Event;
 use crate::credentials::ObservedFiles;
-use crate::model::{
-    Agreement, FoundRotation, ReloadingProgram, RestartedProgram, RotationLevel, RotationStep,
-};
+use crate::model::{FoundRotation, NodeProgress, ReloadingProgram, RestartedProgram, RotationStep};
 use crate::observe::{RotationTrouble, RunningServices, find_rotation};
 use crate::plan::{next_step, rotation_facts};
+use crate::state::{KeptRotation, KeptStanding};
 use crate::sys::block_on;
 
 /// The most steps in one pass: more than a level has.
 const MAX_STEPS: usize = 24;
-
-/// How far this node is with a rotation, and with it the cluster where this node knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RotationReport {
-    /// What the nodes have agreed on.
-    pub agreement: Agreement,
-    /// The level that they are to reach in the end.
-    pub goal: RotationLevel,
-    /// Whether this node has everything of the level.
-    pub is_done: bool,
-    /// The steps that this pass made.
-    pub made: Vec<RotationStep>,
-    /// What this node waits for; `None` where nothing holds it up.
-    pub waits: Option<String>,
-    /// What an operator has to see to: the rotation goes no further without.
-    pub held: Option<String>,
-    /// Whether the rotation is over.
-    pub is_over: bool,
-}
-
-impl RotationReport {
-    fn new(rotation: &Rotation) -> Self {
-        Self {
-            agreement: rotation.intent.agreement,
-            goal: rotation.intent.goal,
-            is_done: false,
-            made: Vec::new(),
-            waits: None,
-            held: None,
-            is_over: false,
-        }
-    }
-}
 
 /// What is next on this node.
 enum Next {
@@ -119,7 +89,26 @@ impl Pass<'_> {
             }
         }
         self.coordinate(&rotation, &mut report);
+        let note = self.keep_standing(&report);
+        self.note(note);
         self.report.rotation = Some(report);
+    }
+
+    /// Keeps how far this node is, for `ca rotate status`.
+    fn keep_standing(&self, report: &RotationReport) -> Option<String> {
+        let state = &self.node.settings.paths.state;
+        let (kept, _) = KeptRotation::read(&self.node.root, state);
+        let generation = report.agreement.generation;
+        let standing = KeptStanding {
+            progress: NodeProgress { generation, is_done: report.is_done },
+            waits: report.waits.clone(),
+            held: report.held.clone(),
+        };
+        let standing = Some(standing).filter(|_| kept.intent.is_some());
+        if kept.standing == standing {
+            return None;
+        }
+        KeptRotation { standing, ..kept }.write(&self.node.root, state).err().map(|e| e.to_string())
     }
 
     fn next(&mut self, rotation: &Rotation) -> Next {

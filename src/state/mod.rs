@@ -28,6 +28,6 @@ pub use hold::{read_hold, remove_hold, write_hold};
 pub use known::KnownCertificates;
 pub use passes::PassMemory;
 pub use requests::{PendingRequest, forget_request, keep_request, pending_requests, requested_key};
-pub use rotation::{KeptRotation, rotation_file, rotation_key};
+pub use rotation::{KeptRotation, KeptStanding, rotation_file, rotation_key};
 pub use services::{read_service_memory, write_service_memory};
 pub use untrusted::untrusted_files;

@@ -1,5 +1,5 @@
-//! What this node keeps of a rotation of the root CA: its intent in `rotation.json`, and the keys of
-//! the two roots below `rotation/`, as far as this node has them.
+//! What this node keeps of a rotation of the root CA: its intent in `rotation.json`, and the keys
+//! of the two roots below `rotation/`, as far as this node has them.
 //!
 //! The generation of the last intent outlives the rotation: an older one, of a cluster whose etcd
 //! was restored, is never followed again.
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::file::StateFile;
 use crate::formats::rotation_intent::SignedIntent;
-use crate::model::{AbsolutePath, RootCa};
+use crate::model::{AbsolutePath, NodeProgress, RootCa};
 use crate::sys::{FileError, Root};
 
 const NAME: &str = "rotation.json";
@@ -30,6 +30,21 @@ pub struct KeptRotation {
     pub intent: Option<SignedIntent>,
     /// The objects of the API that were written at its present level.
     pub written: BTreeSet<String>,
+    /// How far this node is; `None` before its first pass.
+    pub standing: Option<KeptStanding>,
+    /// SHA-256, in hex, of the manifest that kubecertd wrote last: no other program has changed it.
+    pub manifest: Option<String>,
+}
+
+/// How far this node was at the end of its last pass.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptStanding {
+    /// Its progress.
+    pub progress: NodeProgress,
+    /// What it waits for.
+    pub waits: Option<String>,
+    /// What an operator has to see to.
+    pub held: Option<String>,
 }
 
 impl KeptRotation {
@@ -37,6 +52,13 @@ impl KeptRotation {
     #[must_use]
     pub fn read(root: &Root, state: &AbsolutePath) -> (Self, Option<String>) {
         FILE.read_or_default(root, state)
+    }
+
+    /// The same with the intent of another generation, which may be none.
+    #[must_use]
+    pub fn with_intent(&self, generation: u64, intent: Option<SignedIntent>) -> Self {
+        let manifest = self.manifest.clone();
+        Self { generation, intent, manifest, ..Self::default() }
     }
 
     /// Writes the file.

@@ -114,6 +114,7 @@ nodes! {
     }
     ecdsa {
         expired_kubelet_certificate_recovers = crate::recovery::expired_kubelet_certificate;
+        root_ca_is_renewed_with_its_key = crate::root_renewal::before_expiry;
         external_ca_signs_requests = crate::external_ca::signed_requests;
         ca_is_shown_and_verified = crate::external_ca::shown_and_verified;
         apiserver_names_are_added_and_removed = crate::external_ca::added_and_removed_names;
@@ -137,7 +138,6 @@ nodes! {
         own_bundle_copy_is_updated = crate::own_entries::bundle_for_haproxy;
         bridge_connects_roots_of_one_name = crate::roots::same_name;
         installed_root_ca_is_used_by_kubeadm = crate::new_root::used_by_kubeadm;
-        root_ca_is_renewed_with_its_key = crate::root_renewal::before_expiry;
         bundle_in_signing_file_restarts_nothing = crate::root_renewal::bundle_by_hand;
     }
     faults {

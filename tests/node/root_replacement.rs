@@ -9,8 +9,8 @@ use super::common::CA_CRT;
 use super::harness::Node;
 use super::services::{print_figure, processes};
 
-const NAME: &str = "kubecertd-root";
-const ADDRESS: &str = "10.210.0.5";
+const NAME: &str = "kubecertd-new";
+const ADDRESS: &str = "10.210.0.7";
 
 /// A node of its own: its root CA is another one in the end.
 fn fresh(algorithm: &str) -> Node {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::Rotation;
+use super::kept::Rotation;
 use crate::drivers::http::{Acceptance, Call, Trust, accepts};
 use crate::drivers::tls::ClientIdentity;
 use crate::formats::x509::probe_identity;

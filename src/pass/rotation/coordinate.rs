@@ -1,20 +1,20 @@
-//! The next agreement of the nodes: where all of them are done with the present one, and the objects
-//! of the API too, it is written by a control-plane node with the administrator's identity.
+//! The next agreement of the nodes: where all of them are done with the present one, and the
+//! objects of the API too, it is written by a control-plane node with the administrator's identity.
 //!
-//! The agreement follows from the facts, and its object is replaced only where it is as it was read:
-//! when two nodes write it at the same time, both write the same one, and one of them fails.
+//! The agreement follows from the facts, and its object is replaced only where it is as it was
+//! read: when two nodes write it at the same time, both write the same one, and one of them fails.
 
-use super::kept::{RotationError, administrator_api, root_authority};
+use super::kept::{Rotation, RotationError, administrator_api, forget, is_over, root_authority};
 use super::publish::{Published, publish};
-use super::{Rotation, RotationReport};
+use super::report::RotationReport;
 use crate::cluster::{ClusterApi, RotationObject};
 use crate::formats::rotation_intent::{IntentError, RotationIntent};
 use crate::formats::x509::PrivateKey;
-use crate::model::{Agreement, FoundReport, NodeProgress, ReportedNode, RootCa, RotationLevel};
-use crate::observe::{Node, node_name, signing_files};
+use crate::model::{Agreement, FoundReport, NodeProgress, ReportedNode, RotationLevel};
+use crate::observe::{Node, node_name};
 use crate::pass::Pass;
 use crate::plan::next_agreement;
-use crate::state::{KeptRotation, rotation_key};
+use crate::state::KeptRotation;
 use crate::sys::block_on;
 
 /// How far a node is, as it reports it.
@@ -24,6 +24,8 @@ pub struct NodeStanding {
     pub node: String,
     /// Its progress; `None` where it reports none.
     pub progress: Option<NodeProgress>,
+    /// What it waits for, or what an operator has to see to, where that is known.
+    pub reason: Option<String>,
 }
 
 /// What came of a coordination.
@@ -48,7 +50,7 @@ impl Pass<'_> {
         let Some(name) = name else { return };
         let generation = report.agreement.generation;
         let own = NodeProgress { generation, is_done: report.is_done };
-        let own = NodeStanding { node: name, progress: Some(own) };
+        let own = NodeStanding { node: name, progress: Some(own), reason: None };
         let mut held = Vec::new();
         let coordinated = block_on(coordinate(node, rotation, &own, &mut held));
         report.held = report.held.take().or(held.into_iter().next());
@@ -118,12 +120,6 @@ async fn coordinate(
     }
 }
 
-/// Whether all nodes have the goal, and the goal is an end.
-fn is_over(intent: &RotationIntent) -> bool {
-    let Agreement { from, to, .. } = intent.agreement;
-    from == to && to == intent.goal && matches!(to, RotationLevel::Rest | RotationLevel::Distrusted)
-}
-
 /// All nodes that are not left out. What a node reports of itself counts for no other.
 async fn standings(
     api: &ClusterApi,
@@ -147,7 +143,7 @@ pub(super) async fn standings_of(
             FoundReport::Read(report) => report.rotation,
             FoundReport::Absent | FoundReport::Unreadable(_) => None,
         };
-        NodeStanding { node: name, progress }
+        NodeStanding { node: name, progress, reason: None }
     };
     Ok(nodes.map(standing).collect())
 }
@@ -167,8 +163,12 @@ impl NodeStanding {
             Some(progress) if progress.generation != generation => {
                 Some(format!("{node} has not read the present agreement yet"))
             }
-            Some(progress) if !progress.is_done => Some(format!("{node} is on its way")),
-            Some(_) => None,
+            Some(progress) if !progress.is_done => Some(match &self.reason {
+                Some(reason) => format!("{node}: {reason}"),
+                None => format!("{node} is on its way"),
+            }),
+            // The objects of the API, or an operator.
+            Some(_) => self.reason.as_ref().map(|reason| format!("{node}: {reason}")),
         }
     }
 }
@@ -188,8 +188,9 @@ pub(super) async fn write(
     let signed = next.sign(&keys).map_err(failed)?;
     api.replace_rotation(&signed, &object.version).await?;
     let generation = next.agreement.generation;
-    let kept = KeptRotation { generation, intent: Some(signed), ..KeptRotation::default() };
-    kept.write(&node.root, &node.settings.paths.state)?;
+    let state = &node.settings.paths.state;
+    let (kept, _) = KeptRotation::read(&node.root, state);
+    kept.with_intent(generation, Some(signed)).write(&node.root, state)?;
     Ok(())
 }
 
@@ -207,23 +208,4 @@ async fn finish(
     api.remove_role().await?;
     api.delete_rotation(&object.version).await?;
     Ok(())
-}
-
-/// Removes what this node has of a rotation that is over. Returns what could not be removed.
-pub(super) fn forget(node: &Node, rotation: &Rotation) -> Vec<String> {
-    let state = &node.settings.paths.state;
-    let mut notes = Vec::new();
-    let generation = rotation.intent.agreement.generation;
-    let kept = KeptRotation { generation, ..KeptRotation::default() };
-    notes.extend(kept.write(&node.root, state).err().map(|e| e.to_string()));
-    let own = root_authority(node).map(signing_files).into_iter().flatten();
-    // The old root's key stays where it was replaced: what it signed may still be in use elsewhere.
-    let key = match rotation.intent.goal {
-        RotationLevel::Distrusted => vec![rotation_key(state, RootCa::New)],
-        _ => vec![rotation_key(state, RootCa::New), rotation_key(state, RootCa::Old)],
-    };
-    for file in own.chain(key) {
-        notes.extend(node.root.remove_file(&file).err().map(|e| e.to_string()));
-    }
-    notes
 }

@@ -6,11 +6,10 @@ use crate::cluster::{ClusterApi, ClusterError, ObjectError};
 use crate::credentials::{Files as _, LoadedKey, read_key};
 use crate::formats::rotation_intent::{IntentError, RotationIntent, SignedIntent};
 use crate::formats::x509::{Certificate, certificates};
-use crate::model::{Authority, RootCa};
-use crate::observe::Node;
-use crate::pass::Pass;
+use crate::model::{Agreement, Authority, RootCa, RotationLevel};
+use crate::observe::{Node, signing_files};
 use crate::state::{KeptRotation, rotation_key};
-use crate::sys::{FileError, block_on};
+use crate::sys::FileError;
 
 /// A rotation.
 #[derive(Debug)]
@@ -87,7 +86,7 @@ pub(super) fn root_authority(node: &Node) -> Result<&Authority, RotationError> {
     node.catalog.authorities.iter().find(|one| one.root).ok_or(RotationError::NoRoot)
 }
 
-/// The certificates in `ca.crt`, which decide what intent is believed.
+/// The certificates in `ca.crt`, which decide what intent is followed.
 pub(super) fn anchors(node: &Node) -> Result<Vec<Certificate>, RotationError> {
     let file = &root_authority(node)?.certificate;
     let failed = |reason: String| RotationError::RootFile(format!("{file}: {reason}"));
@@ -135,47 +134,29 @@ pub(super) async fn kubelet_api(node: &Node) -> Result<ClusterApi, ClusterError>
     ClusterApi::of_kubeconfig(&node.root, kubeconfig, catalog.api_server_url.as_deref()).await
 }
 
-impl Pass<'_> {
-    /// The rotation that this node takes part in now: a newer intent of the cluster is kept first.
-    /// Where the API is away, the node goes on with what it keeps.
-    pub(super) fn find_rotation(&mut self) -> Result<Option<Rotation>, RotationError> {
-        let node = self.node;
-        let state = &node.settings.paths.state;
-        let (kept, note) = KeptRotation::read(&node.root, state);
-        self.note(note);
-        let asks = node.root.is_host() && root_authority(node).is_ok();
-        let found = if asks { block_on(of_cluster(node)).ok() } else { None };
-        let found = match found {
-            Some(Ok(found)) => found,
-            Some(Err(error)) if kept.intent.is_some() => {
-                self.note([format!("root CA: the intent of the rotation can't be read: {error}")]);
-                None
-            }
-            Some(Err(error)) => {
-                tracing::debug!(%error, "whether the root CA is being replaced is not known");
-                None
-            }
-            None => None,
-        };
-        if let Some(signed) = found.filter(|signed| kept.intent.as_ref() != Some(signed)) {
-            let intent = verify(node, &signed, "in the cluster")?;
-            let generation = intent.agreement.generation;
-            if generation <= kept.generation {
-                return Err(RotationError::Replayed { found: generation, known: kept.generation });
-            }
-            let intent_at = Some(signed.clone());
-            let next = KeptRotation { generation, intent: intent_at, ..KeptRotation::default() };
-            next.write(&node.root, state)?;
-            return Ok(Some(Rotation { intent, signed, keys: keys(node) }));
-        }
-        read_rotation(node)
-    }
+/// Whether all nodes have the goal, and the goal is an end.
+pub(super) fn is_over(intent: &RotationIntent) -> bool {
+    let Agreement { from, to, .. } = intent.agreement;
+    from == to && to == intent.goal && matches!(to, RotationLevel::Rest | RotationLevel::Distrusted)
 }
 
-async fn of_cluster(node: &Node) -> Result<Option<SignedIntent>, RotationError> {
-    let api = match administrator_api(node).await {
-        Ok(api) => api,
-        Err(_) => kubelet_api(node).await?,
+/// Removes what this node has of a rotation that is over. Returns what could not be removed.
+pub(super) fn forget(node: &Node, rotation: &Rotation) -> Vec<String> {
+    let state = &node.settings.paths.state;
+    let mut notes = Vec::new();
+    let generation = rotation.intent.agreement.generation;
+    let (kept, _) = KeptRotation::read(&node.root, state);
+    notes.extend(
+        kept.with_intent(generation, None).write(&node.root, state).err().map(|e| e.to_string()),
+    );
+    let own = root_authority(node).map(signing_files).into_iter().flatten();
+    // The old root's key stays where it was replaced: what it signed may still be in use elsewhere.
+    let key = match rotation.intent.goal {
+        RotationLevel::Distrusted => vec![rotation_key(state, RootCa::New)],
+        _ => vec![rotation_key(state, RootCa::New), rotation_key(state, RootCa::Old)],
     };
-    Ok(api.rotation().await?.map(|object| object.signed))
+    for file in own.chain(key) {
+        notes.extend(node.root.remove_file(&file).err().map(|e| e.to_string()));
+    }
+    notes
 }

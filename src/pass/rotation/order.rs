@@ -1,11 +1,10 @@
-//! The orders of an operator about the rotation of the root CA: each is an intent that is signed and
-//! written into the cluster and on this node; the daemons do the rest.
+//! The orders of an operator about the rotation of the root CA: each is an intent that is signed
+//! and written into the cluster and on this node; the daemons do the rest.
 
 use std::time::Duration;
 
-use super::Rotation;
 use super::coordinate::{NodeStanding, standings_of, write};
-use super::kept::{RotationError, administrator_api, keys, root_authority, verify};
+use super::kept::{Rotation, RotationError, administrator_api, keys, root_authority, verify};
 use crate::act::{RotationKeys, RotationStepError};
 use crate::cluster::{ClusterApi, ObjectError, RotationObject};
 use crate::credentials::{LoadedAuthority, LoadedKey, ObservedFiles, SuppliedRoot, load_authority};
@@ -22,11 +21,12 @@ use crate::model::{
 };
 use crate::observe::{
     Node, Platform, RotationTrouble, controller_manager_manifest, find_rotation, issued_by_root,
+    node_name,
 };
 use crate::pass::new_root::{InstallRootError, judge, list};
 use crate::pass::{PassError, open_store, survey};
 use crate::plan::{RootFault, judge_clock};
-use crate::state::{KeptRotation, PassMemory, rotation_key};
+use crate::state::{KeptRotation, KeptStanding, PassMemory, rotation_key};
 use crate::store::{Backup, Change, Kind, LARGEST_FILE, NewFile, StoreError};
 use crate::sys::{FileError, block_on};
 
@@ -119,7 +119,8 @@ pub enum OrderError {
     Trouble(#[from] RotationTrouble),
     /// The nodes are on the way.
     #[error(
-        "the nodes are on their way to level {0:?}: `kubecertd ca rotate status` shows what is waited for"
+        "the nodes are on their way to level {0}: `kubecertd ca rotate status` shows what is \
+         waited for"
     )]
     OnTheWay(RotationLevel),
     /// The last step needs a word of its own.
@@ -247,8 +248,7 @@ async fn announce(
         Err(error) => return Err(failed(error)),
     }
     let generation = intent.agreement.generation;
-    let kept = KeptRotation { generation, intent: Some(signed), ..kept };
-    kept.write(&node.root, &node.settings.paths.state)?;
+    kept.with_intent(generation, Some(signed)).write(&node.root, &node.settings.paths.state)?;
     Ok(intent)
 }
 
@@ -479,15 +479,28 @@ pub fn carry_out(node: &Node, order: &Order, now: Timestamp) -> Result<RotationI
 ///
 /// # Errors
 /// When there is none, or it can't be read.
-pub fn standing(node: &Node) -> Result<Standing, OrderError> {
+pub fn standing(node: &Node, now: Timestamp) -> Result<Standing, OrderError> {
     block_on(async {
         let api = administrator_api(node).await.map_err(RotationError::from)?;
         let found = api.rotation().await.map_err(RotationError::from)?;
         let object = found.ok_or(OrderError::None)?;
         let intent = verify(node, &object.signed, "in the cluster")?;
-        let nodes = standings_of(&api, &intent).await?;
+        let mut nodes = standings_of(&api, &intent).await?;
+        let name = own_name(node, now);
+        let (kept, _) = KeptRotation::read(&node.root, &node.settings.paths.state);
+        let own = nodes.iter_mut().find(|one| name.as_ref() == Some(&one.node));
+        if let (Some(own), Some(KeptStanding { progress, waits, held })) = (own, kept.standing) {
+            // It is newer than what was reported to the cluster.
+            (own.progress, own.reason) = (Some(progress), held.or(waits));
+        }
         Ok(Standing { intent, nodes })
     })?
+}
+
+/// The name of this node in the cluster.
+fn own_name(node: &Node, now: Timestamp) -> Option<String> {
+    let found = survey(node, now);
+    node_name(found.credentials.iter().map(|judged| &judged.facts))
 }
 
 /// Reads the object; with [`Order::Resume`], one that was deleted is written again.

@@ -1,7 +1,6 @@
 //! One step of a rotation on this node that writes files.
 
-use super::Rotation;
-use super::kept::{kubelet_api, root_authority};
+use super::kept::{Rotation, kubelet_api, root_authority};
 use crate::act::kubelet::{IssuedClient, received};
 use crate::act::{
     Issuer, Job, Renewal, RotationFiles, RotationStepError, Written, algorithm, renew,
@@ -10,8 +9,8 @@ use crate::cluster::request_kubelet_client;
 use crate::credentials::{ObservedFiles, load, load_authority};
 use crate::formats::x509::{Certificate, PrivateKey, kubelet_template, request};
 use crate::model::{
-    Authority, BridgeHolder, Chain, Credential, CredentialFacts, FoundControlPlane, Material,
-    RootCa, RotationStep, SanChange, Urgency,
+    Authority, BridgeHolder, Chain, Credential, CredentialFacts, Digest, FoundControlPlane,
+    Material, RootCa, RotationStep, SanChange, Urgency,
 };
 use crate::observe::{
     SIGNING_FLAGS, controller_manager_manifest, find_rotation, is_for_servers, issued_by_root,
@@ -20,6 +19,8 @@ use crate::observe::{
 use crate::pass::memory::replaced_ca_certificates;
 use crate::pass::{Pass, policy, renewal};
 use crate::plan::{Judged, terms_by};
+use crate::state::KeptRotation;
+use crate::store::LARGEST_FILE;
 use crate::sys::block_on;
 
 /// What the journal says of a certificate that is issued in a rotation.
@@ -98,10 +99,27 @@ impl Pass<'_> {
         let before = trusted();
         let written = self.written_by(rotation, authority, step).map_err(|e| e.to_string())?;
         self.note(written.left);
+        if matches!(step, RotationStep::Sign(_)) {
+            let note = self.remember_manifest();
+            self.note(note);
+        }
         self.report.written.extend(written.files);
         let replaced = replaced_ca_certificates(&before, &trusted());
         self.note_replaced_now(replaced);
+        self.survey_again();
         Ok(())
+    }
+
+    /// Remembers the manifest as kubecertd has written it: else it would look like the work of
+    /// kubeadm, for which renewals and restarts wait.
+    fn remember_manifest(&self) -> Option<String> {
+        let node = self.node;
+        let file = controller_manager_manifest(node)?;
+        let content = node.root.read(&file, LARGEST_FILE).ok()?;
+        let state = &node.settings.paths.state;
+        let (kept, _) = KeptRotation::read(&node.root, state);
+        let manifest = Some(Digest::of(content.bytes.expose()).to_string());
+        KeptRotation { manifest, ..kept }.write(&node.root, state).err().map(|e| e.to_string())
     }
 
     fn written_by(

@@ -13,7 +13,8 @@ use crate::formats::x509::{
     new_root, passing_certificate, random_serial, reissue,
 };
 use crate::model::{
-    BridgeHolder, CaFile, Chain, RootCa, SigningFiles, Timestamp, TrustedRoots, days,
+    Agreement, BridgeHolder, CaFile, Chain, RootCa, RotationLevel, SigningFiles, Timestamp,
+    TrustedRoots, days,
 };
 use crate::observe::{Config, Node};
 use crate::pass::{Orders, Start};

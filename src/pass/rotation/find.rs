@@ -1,0 +1,67 @@
+//! The intent that this node follows: the one that it keeps, or a newer one of the cluster.
+
+use super::kept::{
+    Rotation, RotationError, administrator_api, forget, is_over, keys, kubelet_api, read_rotation,
+    root_authority, verify,
+};
+use crate::formats::rotation_intent::SignedIntent;
+use crate::observe::Node;
+use crate::pass::Pass;
+use crate::state::KeptRotation;
+use crate::sys::block_on;
+
+impl Pass<'_> {
+    /// The rotation that this node takes part in now: a newer intent of the cluster is kept first.
+    /// Where the API is away, the node goes on with what it keeps.
+    pub(super) fn find_rotation(&mut self) -> Result<Option<Rotation>, RotationError> {
+        let node = self.node;
+        let state = &node.settings.paths.state;
+        let (kept, note) = KeptRotation::read(&node.root, state);
+        self.note(note);
+        let asks = node.root.is_host() && root_authority(node).is_ok();
+        let found = if asks { block_on(of_cluster(node)).ok() } else { None };
+        let signed = match found {
+            Some(Ok(Some(signed))) if kept.intent.as_ref() != Some(&signed) => signed,
+            Some(Ok(None)) if kept.intent.is_some() => return self.without_object(),
+            Some(Ok(_)) | None => return read_rotation(node),
+            Some(Err(error)) => {
+                if kept.intent.is_some() {
+                    let text =
+                        format!("root CA: the intent of the rotation can't be read: {error}");
+                    self.note([text]);
+                } else {
+                    tracing::debug!(%error, "whether the root CA is being replaced is not known");
+                }
+                return read_rotation(node);
+            }
+        };
+        let intent = verify(node, &signed, "in the cluster")?;
+        let generation = intent.agreement.generation;
+        if generation <= kept.generation {
+            return Err(RotationError::Replayed { found: generation, known: kept.generation });
+        }
+        kept.with_intent(generation, Some(signed.clone())).write(&node.root, state)?;
+        Ok(Some(Rotation { intent, signed, keys: keys(node) }))
+    }
+
+    /// The cluster has no intent any more: the rotation is over, or it was deleted.
+    fn without_object(&mut self) -> Result<Option<Rotation>, RotationError> {
+        let node = self.node;
+        match read_rotation(node)? {
+            Some(rotation) if is_over(&rotation.intent) => {
+                self.note(forget(node, &rotation));
+                Ok(None)
+            }
+            Some(_) => Err(RotationError::Deleted),
+            None => Ok(None),
+        }
+    }
+}
+
+async fn of_cluster(node: &Node) -> Result<Option<SignedIntent>, RotationError> {
+    let api = match administrator_api(node).await {
+        Ok(api) => api,
+        Err(_) => kubelet_api(node).await?,
+    };
+    Ok(api.rotation().await?.map(|object| object.signed))
+}
