@@ -154,6 +154,7 @@ impl<'p> Start<'p> {
             written: Vec::new(),
             not_trusted: self.not_trusted,
             rotation: None,
+            rotation_trouble: None,
             notes: self.notes,
         };
         let (store, state, memory, known) = (self.store, self.state, self.memory, self.known);

@@ -200,6 +200,8 @@ pub(super) enum CaCommand {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum RotateCommand {
+    /// Show every node and object that a replacement would touch; changes nothing
+    Plan(StartRotationOptions),
     /// Begin: make a new root CA, or take one of your own
     Start(StartRotationOptions),
     /// Show how far the nodes are, and what is waited for

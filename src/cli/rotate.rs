@@ -16,12 +16,14 @@ use crate::pass::rotation::NodeStanding;
 use crate::pass::rotation::order::{
     Order, Replacement, Standing, StartOrder, carry_out, standing, start,
 };
+use crate::pass::rotation::preview::{RotationPreview, preview};
 
 /// The width of a bar.
 const BAR: usize = 24;
 
 pub(super) fn run(node: &Node, command: &RotateCommand, now: Timestamp) -> Result<Exit, Failure> {
     let order = match command {
+        RotateCommand::Plan(options) => return show_plan(node, options, now),
         RotateCommand::Start(options) => return begin(node, options, now),
         RotateCommand::Status => return status(node, now),
         RotateCommand::Pause { reason } => Order::Pause(reason.clone()),
@@ -36,13 +38,7 @@ pub(super) fn run(node: &Node, command: &RotateCommand, now: Timestamp) -> Resul
 }
 
 fn begin(node: &Node, options: &StartRotationOptions, now: Timestamp) -> Result<Exit, Failure> {
-    let order = StartOrder {
-        replacement: replacement(options)?,
-        is_stepwise: options.step,
-        operator: operator(node),
-        trust_clock: options.trust_clock,
-    };
-    let intent = start(node, order, now)?;
+    let intent = start(node, start_order(node, options)?, now)?;
     out::print(&format!(
         "{} the root CA {} is replaced by {}, valid until {}. The nodes go to level {}; `kubecertd \
          ca rotate status` shows how far they are.\nKeep a copy of the new key in a safe place: \
@@ -56,6 +52,63 @@ fn begin(node: &Node, options: &StartRotationOptions, now: Timestamp) -> Result<
     ));
     Ok(Exit::Fine)
 }
+
+fn start_order(node: &Node, options: &StartRotationOptions) -> Result<StartOrder, Failure> {
+    Ok(StartOrder {
+        replacement: replacement(options)?,
+        is_stepwise: options.step,
+        operator: operator(node),
+        trust_clock: options.trust_clock,
+    })
+}
+
+fn show_plan(node: &Node, options: &StartRotationOptions, now: Timestamp) -> Result<Exit, Failure> {
+    let found = preview(node, start_order(node, options)?, now)?;
+    out::print(&plan(&found));
+    let is_ready = found.nodes.iter().all(|node| node.version.is_some())
+        && found.objects.iter().all(|object| object.what.is_ok());
+    Ok(if is_ready { Exit::Fine } else { Exit::Attention })
+}
+
+fn plan(found: &RotationPreview) -> String {
+    let RotationPreview { intent, nodes, objects } = found;
+    let mut text = format!(
+        "Old root CA:  {}, until {}\nNew root CA:  {}, until {}\n\nNodes:\n",
+        intent.old.subject,
+        date(intent.old.not_after),
+        intent.new.subject,
+        date(intent.new.not_after)
+    );
+    for node in nodes {
+        let role = node.role.as_str();
+        let _ = match &node.version {
+            Some(version) => writeln!(text, "  {} ({role}): kubecertd {version}", node.name),
+            None => writeln!(
+                text,
+                "  {} ({role}): {}",
+                node.name,
+                paint(BAD, "kubecertd does not report from it, and nothing goes on without it")
+            ),
+        };
+    }
+    text.push_str("\nObjects:\n");
+    for object in objects {
+        let _ = match &object.what {
+            Ok(what) => writeln!(text, "  {}: {what}", object.object),
+            Err(reason) => writeln!(text, "  {}", paint(BAD, reason)),
+        };
+    }
+    text.push_str(NOT_KNOWN);
+    text
+}
+
+/// What no command can find out.
+const NOT_KNOWN: &str = "
+Restarted on each control-plane node: kube-controller-manager four times, kube-scheduler and kubelet
+three times; on each worker: kubelet three times. kube-apiserver and etcd never.
+Not known: what holds a copy of the root CA elsewhere, such as kubeconfigs of users, pipelines and
+other machines, and pods that read the CA certificates only when they start.
+";
 
 fn replacement(options: &StartRotationOptions) -> Result<Replacement, Failure> {
     let Some(certificate) = &options.certificate else {

@@ -111,6 +111,10 @@ alarm_kinds! {
     ManifestUnclear = "manifest-unclear", Major;
     /// Something else renews the same certificates on a schedule of its own.
     OtherRenewer = "other-renewer", Warning;
+    /// The root CA is being replaced.
+    RootCaUpdate = "root-ca-update", Minor, "900.008";
+    /// The replacement of the root CA needs an operator.
+    RootCaBlocked = "root-ca-blocked", Major;
     /// What all control-plane nodes have in common is not the same on all of them.
     NodesDiffer = "nodes-differ", Major;
     /// The node's clock differs from that of the API server.
@@ -269,6 +273,7 @@ mod tests {
                 ("services-not-updated", "250.003", "major"),
                 ("expired", "500.210", "critical"),
                 ("expiring-soon", "500.200", "major"),
+                ("root-ca-update", "900.008", "minor"),
             ]
         );
     }

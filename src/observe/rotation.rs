@@ -18,7 +18,7 @@ use crate::model::{
     FoundControlPlane, FoundRotation, Freshness, Location, Presence, ReadByProgram, Renewal,
     RootCa, Service, ServiceKind, ServiceMemory, SigningFiles, TrustSource, TrustedRoots,
 };
-use crate::plan::{JudgedService, is_issued_after_start};
+use crate::plan::{JudgedService, started_before};
 
 /// The flags of kube-controller-manager that name the certificate and the key to sign with.
 pub const SIGNING_FLAGS: [&str; 2] = ["cluster-signing-cert-file", "cluster-signing-key-file"];
@@ -315,8 +315,21 @@ impl Finder<'_> {
     fn read_at_start(&self, service: &str) -> ReadByProgram {
         ReadByProgram {
             trust: self.has_read(service, |name| name.credential().is_none()),
-            client: self.has_read(service, |name| name.credential().is_some()),
+            client: self.has_loaded_credentials(service),
         }
+    }
+
+    /// Whether a service started after its certificates came to be where they are. It may see
+    /// another kubeconfig than the host all the same: one with other CA certificates.
+    fn has_loaded_credentials(&self, service: &str) -> bool {
+        let Some(services) = self.services else { return true };
+        let judged = services.judged.iter().find(|one| is_named(one, service));
+        let Some(judged) = judged else { return false };
+        let Some(instance) = judged.facts.presence.instance() else { return false };
+        judged.facts.service.uses.iter().all(|one| {
+            let appeared = services.memory.appeared(&one.credential);
+            appeared.is_some_and(|appeared| !started_before(instance, appeared))
+        })
     }
 
     fn kubelet_read(&self) -> ReadByProgram {
@@ -327,7 +340,9 @@ impl Finder<'_> {
             let instance = judged.and_then(|one| one.facts.presence.instance());
             let appeared = services.memory.appeared(name);
             match (instance, appeared) {
-                (Some(instance), Some(appeared)) => is_issued_after_start(instance, appeared),
+                (Some(instance), Some(appeared)) => {
+                    appeared.ours && started_before(instance, appeared)
+                }
                 (None, _) | (_, None) => true,
             }
         });

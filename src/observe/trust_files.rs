@@ -42,7 +42,8 @@ fn facts(root: &ObservedFiles, file: &TrustFile) -> TrustFileFacts {
             None => (vec![path.clone()], Err("it can't be read".to_owned())),
         },
     };
-    let found = found.and_then(|all| content(&all, file).ok_or_else(|| "no CA certificate".to_owned()));
+    let found =
+        found.and_then(|all| content(&all, file).ok_or_else(|| "no CA certificate".to_owned()));
     let certificates = found.map_err(|reason| format!("{path}: {reason}"));
     TrustFileFacts { file: path.clone(), read, certificates }
 }

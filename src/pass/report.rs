@@ -44,6 +44,8 @@ pub struct Report {
     pub not_trusted: Vec<String>,
     /// How far this node is with a rotation of the root CA; `None` where there is none.
     pub rotation: Option<RotationReport>,
+    /// Why it is not known how far this node is with one that is under way.
+    pub rotation_trouble: Option<String>,
     /// What an operator should know besides.
     pub notes: Vec<String>,
 }

@@ -11,6 +11,7 @@ mod coordinate;
 mod find;
 pub(super) mod kept;
 pub mod order;
+pub mod preview;
 mod publish;
 pub(super) mod report;
 mod step;
@@ -45,7 +46,11 @@ impl Pass<'_> {
         let rotation = match self.find_rotation() {
             Ok(Some(rotation)) => rotation,
             Ok(None) => return,
-            Err(error) => return self.note([format!("root CA: {error}")]),
+            Err(error) => {
+                let text = format!("root CA: {error}");
+                self.report.rotation_trouble = Some(error.to_string());
+                return self.note([text]);
+            }
         };
         let mut report = RotationReport::new(&rotation);
         if let Some(reason) = &rotation.intent.paused {
@@ -67,6 +72,11 @@ impl Pass<'_> {
                     return;
                 }
             };
+            if report.made.contains(&step) {
+                let text = "it was made in this pass already, and is undone again";
+                report.held = Some(format!("{}: {text}", describe(step)));
+                return;
+            }
             if let Err(reason) = self.make_step(rotation, step) {
                 report.held = Some(format!("{}: {reason}", describe(step)));
                 return;

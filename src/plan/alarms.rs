@@ -6,6 +6,7 @@ mod diff;
 mod expiry;
 mod memory;
 mod nodes;
+mod rotation;
 mod situation;
 
 #[cfg(test)]
@@ -17,7 +18,9 @@ use std::time::Duration;
 pub use diff::{Diff, diff};
 pub use memory::{Renewals, ServiceOutcome, note_pass_failed, note_renewals, note_services};
 pub use nodes::{NodeFindings, node_alarms};
-pub use situation::{AlarmAssessment, AlarmInputs, AlarmSituation, ConfigurationCheck};
+pub use situation::{
+    AlarmAssessment, AlarmInputs, AlarmSituation, ConfigurationCheck, RotationInputs,
+};
 
 use super::Judged;
 use super::names::with_names;
@@ -68,7 +71,7 @@ pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> AlarmAsse
             KubeconfigTrust,
         ]);
         assessment.unseen([NotTrusted, NamesDiffer, CopyNotUpdated, OtherRenewer, ManifestUnclear]);
-        assessment.unseen([RootAdmitsOthers]);
+        assessment.unseen([RootAdmitsOthers, RootCaUpdate, RootCaBlocked]);
         return assessment;
     };
     if let ClockTrust::NotTrusted(reason) = situation.clock_trust {
@@ -96,6 +99,7 @@ pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> AlarmAsse
         assessment.alarms.extend(held(situation, seen, memory));
         assessment.alarms.extend(kubeconfig_trust(situation, seen));
     }
+    rotation::add(situation, seen, &mut assessment);
     for (facts, _) in seen.authorities {
         let is_unreadable = matches!(facts.state, AuthorityState::Unreadable(_));
         if is_unreadable || facts.relations.clients_unreadable {

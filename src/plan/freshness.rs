@@ -147,15 +147,11 @@ impl Reading<'_> {
     }
 }
 
-/// Content that appeared in an earlier boot is older than every process.
-pub(super) fn started_before(instance: &Instance, appeared: &Appeared) -> bool {
-    instance.started.boot == appeared.at.boot && instance.started.is_before(&appeared.at)
-}
-
-/// Whether kubecertd put the content in place after the instance started.
+/// Whether an instance started before a content came to be where it is. Content that appeared in an
+/// earlier boot is older than every process.
 #[must_use]
-pub fn is_issued_after_start(instance: &Instance, appeared: &Appeared) -> bool {
-    appeared.ours && started_before(instance, appeared)
+pub fn started_before(instance: &Instance, appeared: &Appeared) -> bool {
+    instance.started.boot == appeared.at.boot && instance.started.is_before(&appeared.at)
 }
 
 fn by_start(instance: &Instance, appeared: &Appeared) -> Freshness {

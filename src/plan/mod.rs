@@ -32,8 +32,8 @@ mod words;
 
 pub use alarms::{
     AlarmAssessment, AlarmInputs, AlarmSituation, ConfigurationCheck, Diff, NodeFindings, Renewals,
-    ServiceOutcome, alarms, configuration_alarms, diff, node_alarms, note_pass_failed,
-    note_renewals, note_services,
+    RotationInputs, ServiceOutcome, alarms, configuration_alarms, diff, node_alarms,
+    note_pass_failed, note_renewals, note_services,
 };
 pub use copies::with_copies;
 pub use deadline::{Deadline, Life, lives, next_deadline};
@@ -43,7 +43,7 @@ pub use deferral::{
 };
 pub use finding::Finding;
 pub use first_request::{FirstRequest, first_requests};
-pub use freshness::{JudgedService, is_issued_after_start, judge_service};
+pub use freshness::{JudgedService, judge_service, started_before};
 pub use judge::{
     Basis, RootFault, RootJudgement, RootPolicy, RootWarning, action, judge, judge_authority,
     judge_root, judge_trust, key_note, kubelet_action, not_known, policy_for, root_faults,

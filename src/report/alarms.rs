@@ -14,8 +14,8 @@ use crate::observe::{Node, host_name, other_renewers};
 use crate::pass::{PassError, Preview, Report, ServicesReport, Survey, policy};
 use crate::plan::{
     AlarmAssessment, AlarmInputs, AlarmSituation, ConfigurationCheck, Diff, NodeFindings, Renewals,
-    Request, ServiceOutcome, alarms, configuration_alarms, diff, node_alarms, note_pass_failed,
-    note_renewals, note_services,
+    Request, RotationInputs, ServiceOutcome, alarms, configuration_alarms, diff, node_alarms,
+    note_pass_failed, note_renewals, note_services,
 };
 use crate::state::read_alarms;
 use crate::store::StoreError;
@@ -62,6 +62,7 @@ pub fn update_after_pass(
         Findings::of(pass);
     let limits = &node.settings.alarms;
     let not_copied = not_copied(pass);
+    let progress = rotation_progress(pass);
     let seen = AlarmInputs {
         authorities: &survey.authorities,
         credentials: &survey.credentials,
@@ -75,6 +76,7 @@ pub fn update_after_pass(
         unclear: &node.unclear,
         not_copied: &not_copied,
         not_trusted,
+        rotation: rotation(pass, progress.as_deref()),
         policy: &policy,
         root_authority_within: limits.root_ca_expires_within.as_duration(),
         within: limits.ca_expires_within.as_duration(),
@@ -94,6 +96,26 @@ pub fn update_after_pass(
         note_results(memory, pass, survey, constraints, now);
         alarms(&situation, memory)
     })
+}
+
+/// How far a rotation of the root CA is that is under way after a pass, in words.
+fn rotation_progress(pass: PassView<'_>) -> Option<String> {
+    let PassView::Made(report) = pass else { return None };
+    match report.rotation.as_ref().filter(|one| !one.is_over) {
+        Some(found) => {
+            let level = found.agreement.to;
+            let waits = found.waits.as_ref().map(|waits| format!("; this node waits: {waits}"));
+            Some(format!("The nodes go to level {level}{}", waits.unwrap_or_default()))
+        }
+        None => report.rotation_trouble.as_ref().map(|_| "It can't be read.".to_owned()),
+    }
+}
+
+fn rotation<'p>(pass: PassView<'p>, progress: Option<&'p str>) -> RotationInputs<'p> {
+    let PassView::Made(report) = pass else { return RotationInputs::NotSeen };
+    let held = report.rotation.as_ref().and_then(|one| one.held.as_deref());
+    let held = held.or(report.rotation_trouble.as_deref());
+    progress.map_or(RotationInputs::None, |progress| RotationInputs::UnderWay { progress, held })
 }
 
 /// Updates the alarms after a pass without even a look at the node.

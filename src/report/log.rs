@@ -456,6 +456,7 @@ mod tests {
             written: Vec::new(),
             not_trusted: Vec::new(),
             rotation: None,
+            rotation_trouble: None,
             notes: Vec::new(),
         }
     }

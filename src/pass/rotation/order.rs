@@ -178,11 +178,30 @@ struct Present {
     key: PrivateKey,
 }
 
+/// A rotation that is not announced yet.
+pub(super) struct Prepared {
+    /// Its intent, without the cluster.
+    pub intent: RotationIntent,
+    kept: KeptRotation,
+    old: PrivateKey,
+    new: PrivateKey,
+}
+
 /// Begins a rotation.
 ///
 /// # Errors
 /// When this node or its root CA is not ready for it, or the cluster refuses.
 pub fn start(node: &Node, order: StartOrder, now: Timestamp) -> Result<RotationIntent, OrderError> {
+    let Prepared { intent, kept, old, new } = prepare(node, order, now)?;
+    block_on(announce(node, intent, kept, &old, &new, now))?
+}
+
+/// Makes the new root and the intent. Nothing is written.
+pub(super) fn prepare(
+    node: &Node,
+    order: StartOrder,
+    now: Timestamp,
+) -> Result<Prepared, OrderError> {
     if node.platform == Platform::StarlingX {
         return Err(OrderError::Platform(PassError::Platform));
     }
@@ -218,7 +237,7 @@ pub fn start(node: &Node, order: StartOrder, now: Timestamp) -> Result<RotationI
         operator: order.operator,
     };
     check_ready(node, &intent, now)?;
-    block_on(announce(node, intent, kept, &old.key, &new.key, now))?
+    Ok(Prepared { intent, kept, old: old.key, new: new.key })
 }
 
 /// Writes the keys, then the object, then what this node keeps.

@@ -90,12 +90,30 @@ pub struct AlarmInputs<'s> {
     /// The files in the state directory that users other than root can have changed, where that was
     /// checked.
     pub not_trusted: Option<&'s [String]>,
+    /// How a rotation of the root CA stands.
+    pub rotation: RotationInputs<'s>,
     /// When something is due.
     pub policy: &'s Policy,
     /// How long before its expiry the root CA is alarmed.
     pub root_authority_within: Duration,
     /// The same for other CAs, and for certificates that are not renewed on this node.
     pub within: Duration,
+}
+
+/// How a rotation of the root CA stands on this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RotationInputs<'s> {
+    /// It was not looked at.
+    NotSeen,
+    /// There is none.
+    None,
+    /// It is under way.
+    UnderWay {
+        /// The level that the nodes work to, and other words about it.
+        progress: &'s str,
+        /// What an operator has to see to; `None` where nothing holds it up.
+        held: Option<&'s str>,
+    },
 }
 
 /// The result of a check of the configuration.

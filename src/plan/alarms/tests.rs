@@ -89,6 +89,7 @@ struct Case {
     not_copied: BTreeMap<CredentialName, String>,
     not_trusted: Option<Vec<String>>,
     schedule: ConfigurationCheck<'static>,
+    rotation: RotationInputs<'static>,
     memory: AlarmMemory,
 }
 
@@ -108,6 +109,7 @@ impl Case {
             not_copied: BTreeMap::new(),
             not_trusted: Some(Vec::new()),
             schedule: ConfigurationCheck::Right,
+            rotation: RotationInputs::None,
             memory: AlarmMemory::default(),
         }
     }
@@ -135,6 +137,7 @@ impl Case {
             unclear: &self.unclear,
             not_copied: &self.not_copied,
             not_trusted: self.not_trusted.as_deref(),
+            rotation: self.rotation,
             policy: &policy(),
             root_authority_within: days(180),
             within: days(30),
@@ -806,4 +809,17 @@ proptest! {
         prop_assert_eq!(again.events, []);
         prop_assert_eq!(again.in_force, first.in_force);
     }
+}
+
+#[test]
+fn replacement_of_the_root_ca_is_alarmed_while_it_lasts() {
+    let progress = "the nodes go to level trusted";
+    let standing = |held| RotationInputs::UnderWay { progress, held };
+    let raised = |rotation| Case { rotation, ..Case::fresh() }.raised();
+    assert_eq!(raised(RotationInputs::None), Vec::<String>::new());
+    let not_seen = Case { rotation: RotationInputs::NotSeen, ..Case::fresh() }.assessment();
+    assert!(not_seen.unseen.contains(&(AlarmKind::RootCaBlocked, None)));
+    assert_eq!(raised(standing(None)), ["root-ca-update host=cp1"]);
+    let held = standing(Some("ca.crt: another CA"));
+    assert_eq!(raised(held), ["root-ca-update host=cp1", "root-ca-blocked host=cp1"]);
 }
