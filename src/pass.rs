@@ -40,10 +40,12 @@ use self::settle::Settling;
 pub use self::survey::{Survey, policy, survey, survey_observed};
 use crate::act::Renewed;
 use crate::credentials::located;
-use crate::model::{AbsolutePath, ClockFacts, ClockTrust, CredentialName, Refused, Replaced};
-use crate::observe::{Node, Platform};
+use crate::model::{
+    AbsolutePath, ClockFacts, ClockTrust, CredentialName, Refused, Replaced, RootCa,
+};
+use crate::observe::{Node, Platform, controller_manager_manifest, signing_files};
 use crate::plan::{Moment, last_seen, note_replaced};
-use crate::state::{KnownCertificates, PassMemory, remove_drafts, untrusted_files};
+use crate::state::{KnownCertificates, PassMemory, remove_drafts, rotation_key, untrusted_files};
 use crate::store::{Recovered, Store, StoreError};
 use crate::sys::uptime;
 
@@ -433,15 +435,21 @@ fn subject<'e>(node: &'e Node, credential: &'e CredentialName) -> Subject<'e> {
     Subject { credential, authority }
 }
 
-/// Opens the store, which completes an interrupted replacement of those files and of the root CA's.
+/// Opens the store, which completes an interrupted replacement of those files, of the root CA's, and
+/// of those that a rotation of that writes.
 ///
 /// # Errors
 /// When it can't be opened, or another process holds it.
 pub(crate) fn open_store(node: &Node) -> Result<(Store<'_>, Recovered), StoreError> {
     let roots = node.catalog.authorities.iter().filter(|authority| authority.root);
-    let of_root = roots.flat_map(|one| [one.certificate.clone(), one.key.clone()]);
-    let targets: Vec<_> = files(node).into_iter().chain(of_root).collect();
-    Store::open(&node.root, &node.settings.paths.state, LOCK_TIMEOUT, &targets)
+    let of_root = roots.flat_map(|one| {
+        [one.certificate.clone(), one.key.clone()].into_iter().chain(signing_files(one))
+    });
+    let state = &node.settings.paths.state;
+    let of_rotation = [RootCa::Old, RootCa::New].map(|root| rotation_key(state, root));
+    let targets = files(node).into_iter().chain(of_root).chain(of_rotation);
+    let targets: Vec<_> = targets.chain(controller_manager_manifest(node)).collect();
+    Store::open(&node.root, state, LOCK_TIMEOUT, &targets)
 }
 
 /// Every file that a pass may replace: those that a kubeconfig refers to, where it does.

@@ -204,8 +204,8 @@ fn describe(step: RotationStep) -> String {
         RotationStep::IssueKubeletServer(by) => {
             format!("kubelet's serving certificate is issued by {}", root(by))
         }
-        RotationStep::AddBridge(one) => format!("{} get the bridge behind them", holder(one)),
-        RotationStep::DropBridge(one) => format!("{} lose the bridge behind them", holder(one)),
+        RotationStep::AddBridge(one) => format!("the bridge is put behind {}", holder(one)),
+        RotationStep::DropBridge(one) => format!("the bridge behind {} is removed", holder(one)),
         RotationStep::Await(ReloadingProgram::ApiServer) => {
             "kube-apiserver reads its files again".to_owned()
         }

@@ -89,8 +89,14 @@ pub fn plan_refresh(services: &[JudgedService], situation: &Situation<'_>) -> Re
             }
             Presence::Running(_) | Presence::OutOfSight => {
                 let planner = Planner { facts, instance: facts.presence.instance(), situation };
-                let mut wants = planner.wants(freshness, &mut refresh.findings);
+                let mut found = Vec::new();
+                let mut wants = planner.wants(freshness, &mut found);
                 let restarts = wants.iter().any(|want| want.remedy == Remedy::Restart);
+                if restarts {
+                    // It is restarted for another content, and reads this one again too.
+                    found.retain(|finding| !matches!(finding, Finding::StillStale { .. }));
+                }
+                refresh.findings.extend(found);
                 wants.extend(planner.issued_for_it());
                 if !restarts {
                     wants.extend(planner.too_old(&mut refresh.findings));

@@ -26,6 +26,7 @@ mod kubelet;
 mod new_root;
 mod points;
 mod power;
+mod rotation;
 mod secrecy;
 mod strace;
 mod tree;

@@ -254,6 +254,9 @@ impl Pass<'_> {
     fn issue_kubelet_client(&mut self, rotation: &Rotation, root: RootCa) -> Result<(), String> {
         let node = self.node;
         let policy = policy(node);
+        if !node.root.is_host() {
+            return Err("it is requested from the cluster where kubelet runs".to_owned());
+        }
         let facts = self.kubelet_facts()?;
         let client = facts.kubelet.as_ref().ok_or(KUBELET_NOT_KNOWN)?;
         let name = client.node.clone()?;
