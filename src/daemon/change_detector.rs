@@ -82,6 +82,14 @@ impl ChangeDetector {
         changed
     }
 
+    /// Whether an operator gave an order about the root CA since this was last asked: it is one
+    /// whole file, so that nothing more is waited for.
+    pub fn take_order(&mut self, node: &Node) -> bool {
+        let before = self.contents.clone();
+        self.contents.reread(&node.root, &[rotation_file(&node.settings.paths.state)]);
+        !self.contents.changed(&before).is_empty()
+    }
+
     /// Takes the contents of files that a pass wrote as unchanged.
     pub fn accept_written(&mut self, node: &Node, written: &[AbsolutePath]) {
         self.contents.reread(&node.root, written);

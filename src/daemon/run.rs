@@ -238,6 +238,10 @@ impl Daemon {
     fn handle_hint(&mut self) {
         self.changes.rearm_watches(&self.node);
         self.changes.note_hint();
+        // The pass writes the file itself.
+        if self.pass.is_none() && self.changes.take_order(&self.node) {
+            self.request_pass(PassCause::new("an order about the root CA", Trigger::Other));
+        }
     }
 
     /// Requests a pass if files changed since the last one, after a quiet time.

@@ -27,7 +27,7 @@ use crate::credentials::ObservedFiles;
 use crate::model::{FoundRotation, NodeProgress, ReloadingProgram, RestartedProgram, RotationStep};
 use crate::observe::{RotationTrouble, RunningServices, find_rotation};
 use crate::plan::{next_step, rotation_facts};
-use crate::state::{KeptRotation, KeptStanding};
+use crate::state::{KeptRotation, KeptStanding, rotation_file};
 use crate::sys::block_on;
 
 /// The most steps in one pass: more than a level has.
@@ -101,6 +101,8 @@ impl Pass<'_> {
         self.coordinate(&rotation, &mut report);
         let note = self.keep_standing(&report);
         self.note(note);
+        // It is no order.
+        self.report.written.push(rotation_file(&self.node.settings.paths.state));
         self.report.rotation = Some(report);
     }
 

@@ -139,6 +139,7 @@ nodes! {
         bridge_connects_roots_of_one_name = crate::roots::same_name;
         installed_root_ca_is_used_by_kubeadm = crate::new_root::used_by_kubeadm;
         bundle_in_signing_file_restarts_nothing = crate::root_renewal::bundle_by_hand;
+        root_ca_rotation_goes_back = crate::root_replacement::back_from_each_level;
     }
     faults {
         unit_sandbox_confines_daemon = crate::sandbox::confined_daemon;

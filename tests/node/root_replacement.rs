@@ -5,17 +5,23 @@ use std::time::Instant;
 use kubecertd::formats::x509::{Certificate, certificates};
 
 use super::availability::Meter;
-use super::common::CA_CRT;
+use super::common::{CA_CRT, CA_KEY};
 use super::harness::Node;
-use super::services::{print_figure, processes};
+use super::recovery::is_ready_since_boot;
+use super::services::print_figure;
 
-const NAME: &str = "kubecertd-new";
-const ADDRESS: &str = "10.210.0.7";
+const MANIFEST: &str = "etc/kubernetes/manifests/kube-controller-manager.yaml";
+
+/// Makes a root of a company, its certificate and its key in one file.
+const MAKE_ROOT: &str = "umask 077; cd /root; openssl req -x509 -newkey ec -pkeyopt \
+    ec_paramgen_curve:P-384 -nodes -keyout key.pem -out crt.pem -days 3650 -sha384 \
+    -subj '/DC=com/DC=example/O=Example Company/CN=Clusters' -addext \
+    'keyUsage = critical, keyCertSign, cRLSign' 2>/dev/null; cat crt.pem key.pem >company.pem";
 
 /// A node of its own: its root CA is another one in the end.
-fn fresh(algorithm: &str) -> Node {
-    let node = Node::fresh(NAME, ADDRESS);
-    node.init(algorithm, &format!("{ADDRESS}:6443"));
+fn fresh(name: &'static str, address: &str, algorithm: &str) -> Node {
+    let node = Node::fresh(name, address);
+    node.init(algorithm, &format!("{address}:6443"));
     node.wait_for("it is Ready", |node| node.is_ready().then_some(()));
     let node = node.kept();
     node.install_past_first_pass();
@@ -24,9 +30,8 @@ fn fresh(algorithm: &str) -> Node {
 
 /// By a root CA with a new key, by itself up to the last level, which the operator orders.
 pub fn by_new_key(_: &mut Node) {
-    let node = fresh("rsa");
+    let node = fresh("kubecertd-new", "10.210.0.7", "rsa");
     let old = roots(&node).remove(0);
-    let before = processes(&node);
     let knows_old = Meter::that_trusts(&node, std::slice::from_ref(&old));
     let began = Instant::now();
     let shown = node.exec("kubecertd ca rotate start --subject CN=kubernetes-2");
@@ -47,10 +52,7 @@ pub fn by_new_key(_: &mut Node) {
     }
     let began = Instant::now();
     node.exec("kubecertd ca rotate complete");
-    node.wait_for("the rotation is over", |node| {
-        let found = node.try_exec("kubectl -n kube-system get configmap kubecertd-root-ca");
-        (!found.status.success()).then_some(())
-    });
+    wait_until_over(&node);
     print_figure(&format!("complete after {:.0} s", began.elapsed().as_secs_f64()));
     assert_eq!(roots(&node), [new]);
     node.assert_accepted();
@@ -61,7 +63,6 @@ pub fn by_new_key(_: &mut Node) {
     }
     let pass = node.request_pass();
     assert!(pass.failed.is_empty() && pass.not_refreshed.is_empty(), "{pass:?}");
-    let _ = before;
     node.remove_machine();
 }
 
@@ -84,4 +85,66 @@ fn roots_of_rotation(node: &Node) -> Certificate {
     );
     let intent: serde_json::Value = serde_json::from_str(&text).unwrap();
     certificates(intent["new"].as_str().unwrap().as_bytes()).unwrap().remove(0)
+}
+
+/// The operator orders each level, by a root CA of a company, and goes back from each of them. The
+/// power is cut while the last of these levels is worked on.
+pub fn back_from_each_level(_: &mut Node) {
+    let mut node = fresh("kubecertd-back", "10.210.0.8", "ecdsa");
+    let files = [CA_CRT, CA_KEY, MANIFEST];
+    let before = files.map(|file| node.text(file));
+    let old = roots(&node).remove(0);
+    node.exec(MAKE_ROOT);
+    let knows_old = Meter::that_trusts(&node, std::slice::from_ref(&old));
+    for level in ["trusted", "clients"] {
+        let options = "--step --certificate /root/company.pem";
+        let planned = node.exec(&format!("kubecertd ca rotate plan {options}"));
+        assert!(planned.contains("ConfigMap kube-public/cluster-info: gets both"), "{planned}");
+        node.exec(&format!("kubecertd ca rotate start {options}"));
+        wait_for_level(&node, "All nodes have level staged");
+        for next in ["trusted", "clients"] {
+            node.exec("kubecertd ca rotate step");
+            wait_for_level(&node, &format!("All nodes have level {next}"));
+            if next == level {
+                break;
+            }
+        }
+        let early = node.try_exec("kubecertd ca rotate complete");
+        assert!(!early.status.success(), "{early:?}");
+        go_back(&node);
+        assert_eq!(files.map(|file| node.text(file)), before, "{level}");
+        node.assert_accepted();
+    }
+    let figures = knows_old.stop();
+    print_figure(&format!("a client that knows the old: {figures}"));
+    assert_eq!(figures.failed, 0, "{figures}");
+
+    node.exec("kubecertd ca rotate start --certificate /root/company.pem");
+    node.wait_for("the new root issues certificates", |node| {
+        let admin = node.certificate("admin.conf");
+        (!admin.verifies_by(&old)).then_some(())
+    });
+    node.power_cut(|_| ());
+    node.wait_for("it is Ready again", |node| is_ready_since_boot(node).then_some(()));
+    wait_for_level(&node, "All certificates are of the new root CA");
+    node.assert_accepted();
+    go_back(&node);
+    assert_eq!(files.map(|file| node.text(file)), before);
+    node.assert_accepted();
+    node.remove_machine();
+}
+
+/// Goes back to the beginning.
+fn go_back(node: &Node) {
+    node.exec("kubecertd ca rotate back");
+    wait_until_over(node);
+}
+
+fn wait_until_over(node: &Node) {
+    node.wait_for("the rotation is over", |node| {
+        let found = node.try_exec(
+            "kubectl --request-timeout=20s -n kube-system get configmap kubecertd-root-ca",
+        );
+        String::from_utf8_lossy(&found.stderr).contains("NotFound").then_some(())
+    });
 }
