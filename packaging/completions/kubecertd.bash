@@ -73,6 +73,9 @@ _kubecertd() {
             kubecertd__subcmd__ca,renew)
                 cmd="kubecertd__subcmd__ca__subcmd__renew"
                 ;;
+            kubecertd__subcmd__ca,rotate)
+                cmd="kubecertd__subcmd__ca__subcmd__rotate"
+                ;;
             kubecertd__subcmd__ca,show)
                 cmd="kubecertd__subcmd__ca__subcmd__show"
                 ;;
@@ -97,6 +100,9 @@ _kubecertd() {
             kubecertd__subcmd__ca__subcmd__help,renew)
                 cmd="kubecertd__subcmd__ca__subcmd__help__subcmd__renew"
                 ;;
+            kubecertd__subcmd__ca__subcmd__help,rotate)
+                cmd="kubecertd__subcmd__ca__subcmd__help__subcmd__rotate"
+                ;;
             kubecertd__subcmd__ca__subcmd__help,show)
                 cmd="kubecertd__subcmd__ca__subcmd__help__subcmd__show"
                 ;;
@@ -105,6 +111,84 @@ _kubecertd() {
                 ;;
             kubecertd__subcmd__ca__subcmd__help,verify)
                 cmd="kubecertd__subcmd__ca__subcmd__help__subcmd__verify"
+                ;;
+            kubecertd__subcmd__ca__subcmd__help__subcmd__rotate,back)
+                cmd="kubecertd__subcmd__ca__subcmd__help__subcmd__rotate__subcmd__back"
+                ;;
+            kubecertd__subcmd__ca__subcmd__help__subcmd__rotate,complete)
+                cmd="kubecertd__subcmd__ca__subcmd__help__subcmd__rotate__subcmd__complete"
+                ;;
+            kubecertd__subcmd__ca__subcmd__help__subcmd__rotate,pause)
+                cmd="kubecertd__subcmd__ca__subcmd__help__subcmd__rotate__subcmd__pause"
+                ;;
+            kubecertd__subcmd__ca__subcmd__help__subcmd__rotate,plan)
+                cmd="kubecertd__subcmd__ca__subcmd__help__subcmd__rotate__subcmd__plan"
+                ;;
+            kubecertd__subcmd__ca__subcmd__help__subcmd__rotate,resume)
+                cmd="kubecertd__subcmd__ca__subcmd__help__subcmd__rotate__subcmd__resume"
+                ;;
+            kubecertd__subcmd__ca__subcmd__help__subcmd__rotate,start)
+                cmd="kubecertd__subcmd__ca__subcmd__help__subcmd__rotate__subcmd__start"
+                ;;
+            kubecertd__subcmd__ca__subcmd__help__subcmd__rotate,status)
+                cmd="kubecertd__subcmd__ca__subcmd__help__subcmd__rotate__subcmd__status"
+                ;;
+            kubecertd__subcmd__ca__subcmd__help__subcmd__rotate,step)
+                cmd="kubecertd__subcmd__ca__subcmd__help__subcmd__rotate__subcmd__step"
+                ;;
+            kubecertd__subcmd__ca__subcmd__rotate,back)
+                cmd="kubecertd__subcmd__ca__subcmd__rotate__subcmd__back"
+                ;;
+            kubecertd__subcmd__ca__subcmd__rotate,complete)
+                cmd="kubecertd__subcmd__ca__subcmd__rotate__subcmd__complete"
+                ;;
+            kubecertd__subcmd__ca__subcmd__rotate,help)
+                cmd="kubecertd__subcmd__ca__subcmd__rotate__subcmd__help"
+                ;;
+            kubecertd__subcmd__ca__subcmd__rotate,pause)
+                cmd="kubecertd__subcmd__ca__subcmd__rotate__subcmd__pause"
+                ;;
+            kubecertd__subcmd__ca__subcmd__rotate,plan)
+                cmd="kubecertd__subcmd__ca__subcmd__rotate__subcmd__plan"
+                ;;
+            kubecertd__subcmd__ca__subcmd__rotate,resume)
+                cmd="kubecertd__subcmd__ca__subcmd__rotate__subcmd__resume"
+                ;;
+            kubecertd__subcmd__ca__subcmd__rotate,start)
+                cmd="kubecertd__subcmd__ca__subcmd__rotate__subcmd__start"
+                ;;
+            kubecertd__subcmd__ca__subcmd__rotate,status)
+                cmd="kubecertd__subcmd__ca__subcmd__rotate__subcmd__status"
+                ;;
+            kubecertd__subcmd__ca__subcmd__rotate,step)
+                cmd="kubecertd__subcmd__ca__subcmd__rotate__subcmd__step"
+                ;;
+            kubecertd__subcmd__ca__subcmd__rotate__subcmd__help,back)
+                cmd="kubecertd__subcmd__ca__subcmd__rotate__subcmd__help__subcmd__back"
+                ;;
+            kubecertd__subcmd__ca__subcmd__rotate__subcmd__help,complete)
+                cmd="kubecertd__subcmd__ca__subcmd__rotate__subcmd__help__subcmd__complete"
+                ;;
+            kubecertd__subcmd__ca__subcmd__rotate__subcmd__help,help)
+                cmd="kubecertd__subcmd__ca__subcmd__rotate__subcmd__help__subcmd__help"
+                ;;
+            kubecertd__subcmd__ca__subcmd__rotate__subcmd__help,pause)
+                cmd="kubecertd__subcmd__ca__subcmd__rotate__subcmd__help__subcmd__pause"
+                ;;
+            kubecertd__subcmd__ca__subcmd__rotate__subcmd__help,plan)
+                cmd="kubecertd__subcmd__ca__subcmd__rotate__subcmd__help__subcmd__plan"
+                ;;
+            kubecertd__subcmd__ca__subcmd__rotate__subcmd__help,resume)
+                cmd="kubecertd__subcmd__ca__subcmd__rotate__subcmd__help__subcmd__resume"
+                ;;
+            kubecertd__subcmd__ca__subcmd__rotate__subcmd__help,start)
+                cmd="kubecertd__subcmd__ca__subcmd__rotate__subcmd__help__subcmd__start"
+                ;;
+            kubecertd__subcmd__ca__subcmd__rotate__subcmd__help,status)
+                cmd="kubecertd__subcmd__ca__subcmd__rotate__subcmd__help__subcmd__status"
+                ;;
+            kubecertd__subcmd__ca__subcmd__rotate__subcmd__help,step)
+                cmd="kubecertd__subcmd__ca__subcmd__rotate__subcmd__help__subcmd__step"
                 ;;
             kubecertd__subcmd__config,check)
                 cmd="kubecertd__subcmd__config__subcmd__check"
@@ -178,6 +262,9 @@ _kubecertd() {
             kubecertd__subcmd__help__subcmd__ca,renew)
                 cmd="kubecertd__subcmd__help__subcmd__ca__subcmd__renew"
                 ;;
+            kubecertd__subcmd__help__subcmd__ca,rotate)
+                cmd="kubecertd__subcmd__help__subcmd__ca__subcmd__rotate"
+                ;;
             kubecertd__subcmd__help__subcmd__ca,show)
                 cmd="kubecertd__subcmd__help__subcmd__ca__subcmd__show"
                 ;;
@@ -186,6 +273,30 @@ _kubecertd() {
                 ;;
             kubecertd__subcmd__help__subcmd__ca,verify)
                 cmd="kubecertd__subcmd__help__subcmd__ca__subcmd__verify"
+                ;;
+            kubecertd__subcmd__help__subcmd__ca__subcmd__rotate,back)
+                cmd="kubecertd__subcmd__help__subcmd__ca__subcmd__rotate__subcmd__back"
+                ;;
+            kubecertd__subcmd__help__subcmd__ca__subcmd__rotate,complete)
+                cmd="kubecertd__subcmd__help__subcmd__ca__subcmd__rotate__subcmd__complete"
+                ;;
+            kubecertd__subcmd__help__subcmd__ca__subcmd__rotate,pause)
+                cmd="kubecertd__subcmd__help__subcmd__ca__subcmd__rotate__subcmd__pause"
+                ;;
+            kubecertd__subcmd__help__subcmd__ca__subcmd__rotate,plan)
+                cmd="kubecertd__subcmd__help__subcmd__ca__subcmd__rotate__subcmd__plan"
+                ;;
+            kubecertd__subcmd__help__subcmd__ca__subcmd__rotate,resume)
+                cmd="kubecertd__subcmd__help__subcmd__ca__subcmd__rotate__subcmd__resume"
+                ;;
+            kubecertd__subcmd__help__subcmd__ca__subcmd__rotate,start)
+                cmd="kubecertd__subcmd__help__subcmd__ca__subcmd__rotate__subcmd__start"
+                ;;
+            kubecertd__subcmd__help__subcmd__ca__subcmd__rotate,status)
+                cmd="kubecertd__subcmd__help__subcmd__ca__subcmd__rotate__subcmd__status"
+                ;;
+            kubecertd__subcmd__help__subcmd__ca__subcmd__rotate,step)
+                cmd="kubecertd__subcmd__help__subcmd__ca__subcmd__rotate__subcmd__step"
                 ;;
             kubecertd__subcmd__help__subcmd__config,check)
                 cmd="kubecertd__subcmd__help__subcmd__config__subcmd__check"
@@ -252,7 +363,7 @@ _kubecertd() {
             return 0
             ;;
         kubecertd__subcmd__ca)
-            opts="-h --root --config --help show export verify check renew trust install help"
+            opts="-h --root --config --help show export verify check renew rotate trust install help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -322,7 +433,7 @@ _kubecertd() {
             return 0
             ;;
         kubecertd__subcmd__ca__subcmd__help)
-            opts="show export verify check renew trust install help"
+            opts="show export verify check renew rotate trust install help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -405,6 +516,132 @@ _kubecertd() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        kubecertd__subcmd__ca__subcmd__help__subcmd__rotate)
+            opts="plan start status pause resume step back complete"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__help__subcmd__rotate__subcmd__back)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__help__subcmd__rotate__subcmd__complete)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__help__subcmd__rotate__subcmd__pause)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__help__subcmd__rotate__subcmd__plan)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__help__subcmd__rotate__subcmd__resume)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__help__subcmd__rotate__subcmd__start)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__help__subcmd__rotate__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__help__subcmd__rotate__subcmd__step)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         kubecertd__subcmd__ca__subcmd__help__subcmd__show)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
@@ -472,6 +709,368 @@ _kubecertd() {
         kubecertd__subcmd__ca__subcmd__renew)
             opts="-h --offline --trust-clock --root --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__rotate)
+            opts="-h --root --config --help plan start status pause resume step back complete help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__rotate__subcmd__back)
+            opts="-h --root --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__rotate__subcmd__complete)
+            opts="-h --root --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__rotate__subcmd__help)
+            opts="plan start status pause resume step back complete help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__rotate__subcmd__help__subcmd__back)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__rotate__subcmd__help__subcmd__complete)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__rotate__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__rotate__subcmd__help__subcmd__pause)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__rotate__subcmd__help__subcmd__plan)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__rotate__subcmd__help__subcmd__resume)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__rotate__subcmd__help__subcmd__start)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__rotate__subcmd__help__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__rotate__subcmd__help__subcmd__step)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__rotate__subcmd__pause)
+            opts="-h --root --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__rotate__subcmd__plan)
+            opts="-h --subject --certificate --key --allow-trusted-root --step --trust-clock --root --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --subject)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --certificate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__rotate__subcmd__resume)
+            opts="-h --root --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__rotate__subcmd__start)
+            opts="-h --subject --certificate --key --allow-trusted-root --step --trust-clock --root --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --subject)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --certificate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__rotate__subcmd__status)
+            opts="-h --root --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__rotate__subcmd__step)
+            opts="-h --root --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -798,7 +1397,7 @@ _kubecertd() {
             return 0
             ;;
         kubecertd__subcmd__help__subcmd__ca)
-            opts="show export verify check renew trust install"
+            opts="show export verify check renew rotate trust install"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -856,6 +1455,132 @@ _kubecertd() {
         kubecertd__subcmd__help__subcmd__ca__subcmd__renew)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__help__subcmd__ca__subcmd__rotate)
+            opts="plan start status pause resume step back complete"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__help__subcmd__ca__subcmd__rotate__subcmd__back)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__help__subcmd__ca__subcmd__rotate__subcmd__complete)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__help__subcmd__ca__subcmd__rotate__subcmd__pause)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__help__subcmd__ca__subcmd__rotate__subcmd__plan)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__help__subcmd__ca__subcmd__rotate__subcmd__resume)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__help__subcmd__ca__subcmd__rotate__subcmd__start)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__help__subcmd__ca__subcmd__rotate__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__help__subcmd__ca__subcmd__rotate__subcmd__step)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

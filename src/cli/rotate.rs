@@ -104,7 +104,7 @@ fn plan(found: &RotationPreview) -> String {
 
 /// What no command can find out.
 const NOT_KNOWN: &str = "
-Restarted on each control-plane node: kube-controller-manager four times, kube-scheduler and kubelet
+Restarted on each control-plane node: kube-controller-manager six times, kube-scheduler and kubelet
 three times; on each worker: kubelet three times. kube-apiserver and etcd never.
 Not known: what holds a copy of the root CA elsewhere, such as kubeconfigs of users, pipelines and
 other machines, and pods that read the CA certificates only when they start.

@@ -24,7 +24,10 @@ pub use self::report::RotationReport;
 use super::Pass;
 use super::event::Event;
 use crate::credentials::ObservedFiles;
-use crate::model::{FoundRotation, NodeProgress, ReloadingProgram, RestartedProgram, RotationStep};
+use crate::model::{
+    ClockTrust, DeferralReason, FoundRotation, NodeProgress, ReloadingProgram, RestartedProgram,
+    RotationStep,
+};
 use crate::observe::{RotationTrouble, RunningServices, find_rotation};
 use crate::plan::{next_step, rotation_facts};
 use crate::state::{KeptRotation, KeptStanding, rotation_file};
@@ -53,13 +56,30 @@ impl Pass<'_> {
             }
         };
         let mut report = RotationReport::new(&rotation);
-        if let Some(reason) = &rotation.intent.paused {
-            report.waits = Some(format!("it is paused: {reason}"));
-        } else {
+        // The order is the operator's word that a new daemon waits for.
+        let reasons = &mut self.report.constraints.reasons;
+        reasons.retain(|reason| !matches!(reason, DeferralReason::New { .. }));
+        let paused =
+            rotation.intent.paused.as_ref().map(|reason| format!("it is paused: {reason}"));
+        report.waits = paused.or_else(|| self.reason_to_wait());
+        if report.waits.is_none() {
             self.make_steps(&rotation, &mut report);
         }
         self.report.rotation = Some(report);
         self.rotation = Some(rotation);
+    }
+
+    /// Why nothing is changed now: the clock, kubeadm at work, or an operator's hold. A manifest
+    /// that was just changed is no reason: it may be what has to be corrected.
+    fn reason_to_wait(&self) -> Option<String> {
+        let constraints = &self.report.constraints;
+        if let ClockTrust::NotTrusted(reason) = &constraints.clock_trust {
+            return Some(reason.clone());
+        }
+        let is_one = |reason: &&DeferralReason| {
+            matches!(reason, DeferralReason::KubeadmRunning { .. } | DeferralReason::Hold(_))
+        };
+        constraints.reasons.iter().find(is_one).map(ToString::to_string)
     }
 
     fn make_steps(&mut self, rotation: &Rotation, report: &mut RotationReport) {
@@ -91,7 +111,7 @@ impl Pass<'_> {
     pub(super) fn conclude_rotation(&mut self) {
         let Some(rotation) = self.rotation.take() else { return };
         let Some(mut report) = self.report.rotation.take() else { return };
-        if report.held.is_none() && rotation.intent.paused.is_none() {
+        if report.held.is_none() && report.waits.is_none() {
             match self.next(&rotation) {
                 Next::Done => report.is_done = true,
                 Next::Step(step) => report.waits = Some(describe(step)),

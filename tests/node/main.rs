@@ -142,6 +142,7 @@ nodes! {
         root_ca_rotation_goes_back = crate::root_replacement::back_from_each_level;
     }
     faults {
+        root_ca_rotation_meets_kubeadm = crate::root_replacement::kubeadm_in_the_middle;
         unit_sandbox_confines_daemon = crate::sandbox::confined_daemon;
         replaced_directory_is_written_to = crate::sandbox::replaced_directory;
         removed_directory_of_kubelet_is_opened_again = crate::sandbox::removed_kubelet_directory;

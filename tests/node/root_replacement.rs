@@ -12,6 +12,8 @@ use super::services::print_figure;
 
 const MANIFEST: &str = "etc/kubernetes/manifests/kube-controller-manager.yaml";
 
+const SIGNING_FLAG: &str = "kubecertd-signing.crt";
+
 /// Makes a root of a company, its certificate and its key in one file.
 const MAKE_ROOT: &str = "umask 077; cd /root; openssl req -x509 -newkey ec -pkeyopt \
     ec_paramgen_curve:P-384 -nodes -keyout key.pem -out crt.pem -days 3650 -sha384 \
@@ -147,4 +149,63 @@ fn wait_until_over(node: &Node) {
         );
         String::from_utf8_lossy(&found.stderr).contains("NotFound").then_some(())
     });
+}
+
+/// kubeadm works on the node in the middle: it issues certificates, and writes the manifest again,
+/// with the flags of its configuration and without them.
+pub fn kubeadm_in_the_middle(_: &mut Node) {
+    let node = fresh("kubecertd-mid", "10.210.0.9", "ecdsa");
+    let new = || roots_of_rotation(&node);
+    node.exec("kubecertd ca rotate start --step --subject CN=kubernetes-2");
+    wait_for_level(&node, "All nodes have level staged");
+    for level in ["trusted", "clients"] {
+        node.exec("kubecertd ca rotate step");
+        wait_for_level(&node, &format!("All nodes have level {level}"));
+        // kubeadm upgrade writes the manifests of its configuration.
+        node.exec(
+            "kubectl -n kube-system get configmap kubeadm-config \\
+             -o jsonpath='{.data.ClusterConfiguration}' >/root/kubeadm.yaml
+             kubeadm init phase control-plane controller-manager --config /root/kubeadm.yaml",
+        );
+        assert!(node.text(MANIFEST).contains(SIGNING_FLAG), "{level}");
+        // One without the flags signs nothing while ca.crt has two certificates.
+        node.exec(
+            "sed '/kubecertd-signing/d' /root/kubeadm.yaml >/root/without.yaml
+             kubeadm init phase control-plane controller-manager --config /root/without.yaml \\
+             || kubeadm init phase control-plane controller-manager",
+        );
+        node.exec(&format!("grep -q {SIGNING_FLAG} /{MANIFEST} && exit 1 || exit 0"));
+        node.wait_for("the flags are in the manifest again", |node| {
+            node.text(MANIFEST).contains(SIGNING_FLAG).then_some(())
+        });
+        node.exec("kubeadm certs renew all");
+        let root = if level == "clients" { new() } else { roots(&node).remove(0) };
+        node.wait_for("certificates are of the right root again", |node| {
+            let admin = node.certificate("admin.conf");
+            admin.verifies_by(&root).then_some(())
+        });
+        wait_for_level(&node, &format!("All nodes have level {level}"));
+    }
+    node.exec("kubecertd ca rotate step");
+    wait_for_level(&node, "All certificates are of the new root CA");
+    node.exec("kubeadm certs renew all");
+    let bridge = |node: &Node| {
+        let stored = node.usable_credentials().remove("apiserver").unwrap();
+        stored.further.len() == 1 && stored.certificate.verifies_by(&new())
+    };
+    node.wait_for("the bridge is there again", |node| bridge(node).then_some(()));
+    wait_for_level(&node, "All certificates are of the new root CA");
+    // Another bundle, by hand: nothing goes on, and it is said why.
+    let ca = node.text(CA_CRT);
+    let foreign = node.text("etc/kubernetes/pki/front-proxy-ca.crt");
+    node.write(CA_CRT, ca.clone() + &foreign);
+    let alarm = node.wait_for_alarm("root-ca-blocked");
+    assert!(alarm.contains("no part of this rotation"), "{alarm}");
+    let refused = node.try_exec("kubecertd ca rotate complete");
+    assert!(refused.status.success() || !refused.stderr.is_empty());
+    node.write(CA_CRT, ca);
+    wait_until_over(&node);
+    assert_eq!(roots(&node).len(), 1);
+    node.assert_accepted();
+    node.remove_machine();
 }

@@ -517,7 +517,7 @@ pub fn standing(node: &Node, now: Timestamp) -> Result<Standing, OrderError> {
 }
 
 /// The name of this node in the cluster.
-fn own_name(node: &Node, now: Timestamp) -> Option<String> {
+pub(super) fn own_name(node: &Node, now: Timestamp) -> Option<String> {
     let found = survey(node, now);
     node_name(found.credentials.iter().map(|judged| &judged.facts))
 }

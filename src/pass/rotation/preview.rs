@@ -2,7 +2,7 @@
 //! written.
 
 use super::kept::{RotationError, administrator_api};
-use super::order::{OrderError, StartOrder, prepare};
+use super::order::{OrderError, StartOrder, own_name, prepare};
 use crate::cluster::{ObjectError, PublishedCopies, RootChange, TrustReport};
 use crate::formats::rotation_intent::RotationIntent;
 use crate::model::{CaFile, NodeRole, ReportedNode, Timestamp};
@@ -50,22 +50,29 @@ pub fn preview(
     now: Timestamp,
 ) -> Result<RotationPreview, OrderError> {
     let intent = prepare(node, order, now)?.intent;
-    block_on(look(node, intent))?
+    let own = own_name(node, now);
+    block_on(look(node, intent, own))?
 }
 
 const WRITTEN: &str = "gets both root CAs, and the new one alone in the end";
 const BY_CONTROLLER: &str = "written by kube-controller-manager, and waited for";
 
-async fn look(node: &Node, intent: RotationIntent) -> Result<RotationPreview, OrderError> {
+async fn look(
+    node: &Node,
+    intent: RotationIntent,
+    own: Option<String>,
+) -> Result<RotationPreview, OrderError> {
     let api = administrator_api(node).await.map_err(RotationError::from)?;
     if api.rotation().await.map_err(RotationError::from)?.is_some() {
         return Err(OrderError::UnderWay);
     }
     let nodes = api.nodes().await.map_err(RotationError::from)?.answer;
-    let nodes = nodes.into_iter().map(|ReportedNode { name, role, report }| PreviewedNode {
-        name,
-        role,
-        version: report.read().map(|report| report.version.clone()),
+    let nodes = nodes.into_iter().map(|ReportedNode { name, role, report }| {
+        // This node need not have reported yet.
+        let own = own.as_ref().filter(|own| **own == name);
+        let own = own.map(|_| env!("CARGO_PKG_VERSION").to_owned());
+        let version = report.read().map(|report| report.version.clone()).or(own);
+        PreviewedNode { name, role, version }
     });
     let (old, new) = (intent.old.clone(), intent.new.clone());
     let change = RootChange { old, new, wanted: CaFile::Old };
