@@ -140,7 +140,8 @@ fn subject(text: &str) -> Result<DistinguishedName, String> {
         })?;
         Ok((known, value.trim().to_owned()))
     };
-    let parts = text.split(',').map(part).collect::<Result<Vec<_>, _>>()?;
+    // The last one comes first in a certificate (RFC 4514, 2.1).
+    let parts = text.split(',').rev().map(part).collect::<Result<Vec<_>, _>>()?;
     let parts: Vec<_> = parts.iter().map(|(name, value)| (*name, value.as_str())).collect();
     DistinguishedName::from_parts(&parts).map_err(|e| format!("--subject: {e}"))
 }

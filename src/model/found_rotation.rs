@@ -24,13 +24,24 @@ pub struct FoundRotation {
     pub control_plane: Option<FoundControlPlane>,
 }
 
+/// Whether a program uses a certificate as it is in its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// It does.
+    Current,
+    /// It uses an earlier one.
+    Outdated,
+    /// That is not known, or it does not run.
+    NotKnown,
+}
+
 /// Whether a program that reads its files when it starts has read them as they are now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadByProgram {
     /// The CA certificates.
     pub trust: bool,
     /// Its client certificate.
-    pub client: bool,
+    pub client: Reading,
 }
 
 /// The certificate that kubelet serves.
@@ -39,7 +50,7 @@ pub struct ServedByKubelet {
     /// The one in the file.
     pub file: Chain,
     /// Whether it is the one that is shown.
-    pub is_shown: bool,
+    pub shown: Reading,
 }
 
 /// What is found on a control-plane node alone.
@@ -61,9 +72,9 @@ pub struct FoundControlPlane {
     /// known.
     pub api_server_accepts: Option<TrustedRoots>,
     /// Whether the API server shows the certificate in its file.
-    pub server_is_shown: bool,
+    pub server_shown: Reading,
     /// Whether its connections to kubelets have the client certificate in its file.
-    pub kubelet_client_is_used: bool,
+    pub kubelet_client_used: Reading,
     /// Whether it has read the roots by which it verifies kubelets, where it does.
     pub kubelet_ca_is_read: Option<bool>,
     /// What kube-controller-manager has read.

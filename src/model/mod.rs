@@ -47,7 +47,9 @@ pub use deferral::{
     QUIET, Refused,
 };
 pub use digest::Digest;
-pub use found_rotation::{FoundControlPlane, FoundRotation, ReadByProgram, ServedByKubelet};
+pub use found_rotation::{
+    FoundControlPlane, FoundRotation, ReadByProgram, Reading, ServedByKubelet,
+};
 pub use freshness::{Evidence, Freshness, RefreshStep, Remedy};
 pub use judgement::{
     Action, AuthorityCondition, AuthorityJudgement, Condition, Judgement, LEAST_GAIN, Policy,

@@ -15,8 +15,9 @@ use crate::formats::rotation_intent::RotationIntent;
 use crate::formats::x509::{Certificate, PrivateKey, certificates};
 use crate::model::{
     AbsolutePath, Authority, CaFile, Chain, ContentName, Credential, CredentialName,
-    FoundControlPlane, FoundRotation, Freshness, Location, Presence, ReadByProgram, Renewal,
-    RootCa, Service, ServiceKind, ServiceMemory, SigningFiles, TrustSource, TrustedRoots,
+    FoundControlPlane, FoundRotation, Freshness, Location, Presence, ReadByProgram, Reading,
+    Renewal, RootCa, Service, ServiceKind, ServiceMemory, SigningFiles, TrustSource, TrustedRoots,
+    Use,
 };
 use crate::plan::{JudgedService, started_before};
 
@@ -194,8 +195,8 @@ impl Finder<'_> {
             clients,
             servers,
             api_server_accepts,
-            server_is_shown: self.has_read_credentials(API_SERVER, is_shown),
-            kubelet_client_is_used: self.has_read_credentials(API_SERVER, is_used),
+            server_shown: self.reading_of(API_SERVER, is_shown),
+            kubelet_client_used: self.reading_of(API_SERVER, is_used),
             kubelet_ca_is_read: self.kubelet_ca_is_read(),
             controller_manager: self.read_at_start(CONTROLLER_MANAGER),
             root_ca_is_read: self.has_read(CONTROLLER_MANAGER, |name| self.is_ca_file(name)),
@@ -315,38 +316,42 @@ impl Finder<'_> {
     fn read_at_start(&self, service: &str) -> ReadByProgram {
         ReadByProgram {
             trust: self.has_read(service, |name| name.credential().is_none()),
-            client: self.has_loaded_credentials(service),
+            client: self.loaded_credentials(service),
         }
     }
 
     /// Whether a service started after its certificates came to be where they are. It may see
     /// another kubeconfig than the host all the same: one with other CA certificates.
-    fn has_loaded_credentials(&self, service: &str) -> bool {
-        let Some(services) = self.services else { return true };
+    fn loaded_credentials(&self, service: &str) -> Reading {
+        let Some(services) = self.services else { return Reading::Current };
         let judged = services.judged.iter().find(|one| is_named(one, service));
-        let Some(judged) = judged else { return false };
-        let Some(instance) = judged.facts.presence.instance() else { return false };
-        judged.facts.service.uses.iter().all(|one| {
-            let appeared = services.memory.appeared(&one.credential);
-            appeared.is_some_and(|appeared| !started_before(instance, appeared))
-        })
+        let Some(judged) = judged else { return Reading::NotKnown };
+        let Some(instance) = judged.facts.presence.instance() else { return Reading::NotKnown };
+        let of = |one: &Use| match services.memory.appeared(&one.credential) {
+            Some(appeared) if started_before(instance, appeared) => Reading::Outdated,
+            Some(_) => Reading::Current,
+            None => Reading::NotKnown,
+        };
+        worst(judged.facts.service.uses.iter().map(of))
     }
 
     fn kubelet_read(&self) -> ReadByProgram {
         let trust = self.has_read(KUBELET, |name| name.credential().is_none());
-        let Some(services) = self.services else { return ReadByProgram { trust, client: true } };
+        let Some(services) = self.services else {
+            return ReadByProgram { trust, client: Reading::Current };
+        };
         let judged = services.judged.iter().find(|one| is_named(one, KUBELET));
-        let issued = self.node.catalog.kubeconfigs.keys().any(|name| {
-            let instance = judged.and_then(|one| one.facts.presence.instance());
-            let appeared = services.memory.appeared(name);
-            match (instance, appeared) {
-                (Some(instance), Some(appeared)) => {
-                    appeared.ours && started_before(instance, appeared)
-                }
-                (None, _) | (_, None) => true,
+        let instance = judged.and_then(|one| one.facts.presence.instance());
+        let of = |name| match (instance, services.memory.appeared(name)) {
+            // One that kubelet got itself is in use.
+            (Some(instance), Some(appeared)) => {
+                let is_issued_later = appeared.ours && started_before(instance, appeared);
+                if is_issued_later { Reading::Outdated } else { Reading::Current }
             }
-        });
-        ReadByProgram { trust, client: !issued }
+            (None, _) | (_, None) => Reading::NotKnown,
+        };
+        let client = worst(self.node.catalog.kubeconfigs.keys().map(of));
+        ReadByProgram { trust, client }
     }
 
     /// Whether a service has read all of these contents as they are now.
@@ -360,22 +365,41 @@ impl Finder<'_> {
         })
     }
 
-    /// Does the same for the root's credentials that the service takes in one way.
-    fn has_read_credentials(
+    /// How a service uses the root's credentials that it takes in one way.
+    fn reading_of(
         &self,
         service: &str,
         is_meant: fn(&Service, &CredentialName) -> bool,
-    ) -> bool {
+    ) -> Reading {
+        let Some(services) = self.services else { return Reading::Current };
+        let judged = services.judged.iter().find(|one| is_named(one, service));
+        let Some(judged) = judged else { return Reading::NotKnown };
         let catalog = &self.node.catalog;
         let of_root: Vec<_> =
-            issued_by_root(catalog, self.authority).map(|one| one.name.clone()).collect();
-        let Some(entry) = catalog.services.iter().find(|one| one.name.as_str() == service) else {
-            return true;
-        };
-        self.has_read(service, |name| {
-            name.credential().is_some_and(|name| of_root.contains(name) && is_meant(entry, name))
-        })
+            issued_by_root(catalog, self.authority).map(|one| &one.name).collect();
+        let meant = judged.freshness.iter().filter(|(name, _)| {
+            let name = name.credential();
+            name.is_some_and(|name| {
+                of_root.contains(&name) && is_meant(&judged.facts.service, name)
+            })
+        });
+        worst(meant.map(|(_, freshness)| match freshness {
+            Freshness::Fresh(_) => Reading::Current,
+            Freshness::Stale(_) | Freshness::Lingering { .. } => Reading::Outdated,
+            Freshness::ByItself | Freshness::NotRunning | Freshness::Unknown(_) => {
+                Reading::NotKnown
+            }
+        }))
     }
+}
+
+/// What is known of all of them: an outdated one counts most.
+fn worst(all: impl Iterator<Item = Reading>) -> Reading {
+    all.fold(Reading::Current, |worst, one| match (worst, one) {
+        (Reading::Outdated, _) | (_, Reading::Outdated) => Reading::Outdated,
+        (Reading::NotKnown, _) | (_, Reading::NotKnown) => Reading::NotKnown,
+        (Reading::Current, Reading::Current) => Reading::Current,
+    })
 }
 
 fn is_shown(service: &Service, credential: &CredentialName) -> bool {

@@ -7,8 +7,8 @@
 use super::rotation::{Wanted, present_level, wanted};
 use crate::model::{
     ApiServerFacts, Bridges, Chain, ControlPlaneFacts, FoundControlPlane, FoundRotation,
-    LoadedFacts, ReadByProgram, RotationFacts, RotationLevel, ServedByKubelet, ServingFacts,
-    TrustedRoots,
+    LoadedFacts, ReadByProgram, Reading, RotationFacts, RotationLevel, ServedByKubelet,
+    ServingFacts, TrustedRoots,
 };
 
 /// The facts of a node on its way to a level.
@@ -28,10 +28,8 @@ pub fn rotation_facts(
 fn facts(found: &FoundRotation, wanted: &Wanted) -> RotationFacts {
     let FoundRotation { ca, kubelet_client, kubelet, kubelet_server, control_plane, .. } = found;
     let kubelet_trust = trust(&found.kubelet_trust, wanted);
-    let serving = |one: &ServedByKubelet| ServingFacts {
-        file: one.file,
-        shows: if one.is_shown { one.file } else { outdated(one.file) },
-    };
+    let serving =
+        |one: &ServedByKubelet| ServingFacts { file: one.file, shows: read(one.shown, one.file) };
     RotationFacts {
         ca: *ca,
         kubelet_accepts: found.kubelet_accepts.unwrap_or(ca.trust().outdated()),
@@ -51,7 +49,6 @@ fn of_control_plane(
     let kubeconfigs = trust(&own.kubeconfigs, wanted);
     let clients = chain(&own.clients, wanted.clients);
     let server = chain(&own.servers, wanted.servers);
-    let read = |is_read: bool, chain| if is_read { chain } else { outdated(chain) };
     let kubelet_ca = |is_read: bool| match is_read {
         true => found.ca.trust(),
         false => found.ca.trust().outdated(),
@@ -66,8 +63,8 @@ fn of_control_plane(
         server,
         api_server: ApiServerFacts {
             accepts: own.api_server_accepts.unwrap_or(found.ca.trust().outdated()),
-            shows: read(own.server_is_shown, server),
-            kubelet_client: read(own.kubelet_client_is_used, clients),
+            shows: read(own.server_shown, server),
+            kubelet_client: read(own.kubelet_client_used, clients),
             kubelet_ca: own.kubelet_ca_is_read.map(kubelet_ca),
         },
         controller_manager: loaded(own.controller_manager, kubeconfigs, clients),
@@ -76,15 +73,22 @@ fn of_control_plane(
     }
 }
 
-fn loaded(read: ReadByProgram, trust: TrustedRoots, client: Chain) -> LoadedFacts {
+fn loaded(found: ReadByProgram, trust: TrustedRoots, client: Chain) -> LoadedFacts {
     LoadedFacts {
-        trust: if read.trust { trust } else { trust.outdated() },
-        client: if read.client { client } else { outdated(client) },
+        trust: if found.trust { trust } else { trust.outdated() },
+        client: read(found.client, client),
     }
 }
 
-fn outdated(chain: Chain) -> Chain {
-    Chain { issuer: chain.issuer.other(), ..chain }
+/// What a program uses. An earlier certificate counts as one of the other root. Of a program that
+/// does not run, or where nothing is known, it is only known that it is to be waited for: it is no
+/// reason to go back to the level before.
+fn read(reading: Reading, file: Chain) -> Chain {
+    match reading {
+        Reading::Current => file,
+        Reading::Outdated => Chain { issuer: file.issuer.other(), ..file },
+        Reading::NotKnown => Chain { bridge: !file.bridge, ..file },
+    }
 }
 
 /// The one that is not wanted; where all are, or there are none, that which is.
@@ -107,7 +111,7 @@ mod tests {
     use crate::plan::next_step;
 
     const BRIDGES: Bridges = Bridges { forth: true, back: true };
-    const READ: ReadByProgram = ReadByProgram { trust: true, client: true };
+    const READ: ReadByProgram = ReadByProgram { trust: true, client: Reading::Current };
 
     /// A control-plane node that has everything of a level.
     fn node(level: RotationLevel) -> FoundRotation {
@@ -132,8 +136,8 @@ mod tests {
                 clients: vec![clients; 4],
                 servers: vec![servers],
                 api_server_accepts: Some(trust),
-                server_is_shown: true,
-                kubelet_client_is_used: true,
+                server_shown: Reading::Current,
+                kubelet_client_used: Reading::Current,
                 kubelet_ca_is_read: None,
                 controller_manager: READ,
                 root_ca_is_read: true,
@@ -184,15 +188,45 @@ mod tests {
         let restart = |program| Some(RotationStep::Restart(program));
         let waits = Some(RotationStep::Await(ReloadingProgram::ApiServer));
         assert_eq!(changed(|own| own.api_server_accepts = None), waits);
-        assert_eq!(changed(|own| own.server_is_shown = false), waits);
+        assert_eq!(changed(|own| own.server_shown = Reading::Outdated), waits);
         let kcm = restart(RestartedProgram::ControllerManager);
         assert_eq!(changed(|own| own.root_ca_is_read = false), kcm);
         assert_eq!(changed(|own| own.signing_is_loaded = false), kcm);
         assert_eq!(changed(|own| own.controller_manager.trust = false), kcm);
         let scheduler = restart(RestartedProgram::Scheduler);
-        assert_eq!(changed(|own| own.scheduler.client = false), scheduler);
+        assert_eq!(changed(|own| own.scheduler.client = Reading::Outdated), scheduler);
         let api_server = restart(RestartedProgram::ApiServer);
         assert_eq!(changed(|own| own.kubelet_ca_is_read = Some(false)), api_server);
         assert_eq!(changed(|own| own.kubelet_ca_is_read = Some(true)), None);
+    }
+
+    /// It does not run while its manifest changes, and holds no certificate of either root.
+    #[test]
+    fn program_that_does_not_run_is_waited_for_at_the_last_level() {
+        use crate::model::RestartedProgram;
+        use RotationLevel::{Distrusted, Rest};
+        for (level, root) in [(Rest, RootCa::Old), (Distrusted, RootCa::New)] {
+            let mut found = node(RotationLevel::Servers);
+            let trust = if level == Rest { TrustedRoots::Old } else { TrustedRoots::New };
+            let alone = Chain { issuer: root, bridge: false };
+            found.ca = if level == Rest { CaFile::Old } else { CaFile::New };
+            (found.kubelet_accepts, found.kubelet_trust) = (Some(trust), vec![trust]);
+            found.kubelet_client = alone;
+            let own = found.control_plane.as_mut().unwrap();
+            (own.ca_key, own.signing) = (root, SigningFiles::CaFiles);
+            own.kubeconfigs = vec![trust];
+            (own.clients, own.servers) = (vec![alone], vec![alone]);
+            own.api_server_accepts = Some(trust);
+            let bridges = Bridges { forth: true, back: false };
+            let step = |found: &FoundRotation| {
+                next_step(&rotation_facts(found, level, bridges), level, bridges)
+            };
+            assert_eq!(step(&found), None, "{level}");
+            let own = found.control_plane.as_mut().unwrap();
+            own.controller_manager = ReadByProgram { trust: false, client: Reading::NotKnown };
+            own.signing_is_loaded = false;
+            let waits = RotationStep::Restart(RestartedProgram::ControllerManager);
+            assert_eq!(step(&found), Some(waits), "{level}");
+        }
     }
 }
