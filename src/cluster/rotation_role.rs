@@ -1,4 +1,5 @@
-//! The Role that lets every node read the object of a rotation, and nothing else.
+//! The Role that lets every node read the object of a rotation and the UID of the cluster that it
+//! has to be about, and nothing else.
 
 use std::fmt::Debug;
 
@@ -22,8 +23,9 @@ const NOT_FOUND: u16 = 404;
 const CONFLICT: u16 = 409;
 
 impl ClusterApi {
-    /// Lets all nodes read the object of a rotation, whether or not it exists: creates the Role and
-    /// the RoleBinding, or brings them up to date.
+    /// Lets all nodes read the object of a rotation, whether or not it exists, and its namespace,
+    /// which identifies the cluster: creates the Role and the RoleBinding, or brings them up to
+    /// date.
     ///
     /// # Errors
     /// When no server answers, or it refuses.
@@ -132,14 +134,17 @@ fn metadata() -> ObjectMeta {
 
 fn role() -> Role {
     let list = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-    let rule = PolicyRule {
+    let rule = |resource, name, verbs: &[&str]| PolicyRule {
         api_groups: Some(list(&[""])),
-        resources: Some(list(&["configmaps"])),
-        resource_names: Some(list(&[NAME])),
-        verbs: list(&["get", "list", "watch"]),
+        resources: Some(list(&[resource])),
+        resource_names: Some(list(&[name])),
+        verbs: list(verbs),
         ..PolicyRule::default()
     };
-    Role { metadata: metadata(), rules: Some(vec![rule]) }
+    let object = rule("configmaps", NAME, &["get", "list", "watch"]);
+    // A request for a namespace counts as one in it.
+    let namespace = rule("namespaces", NAMESPACE, &["get"]);
+    Role { metadata: metadata(), rules: Some(vec![object, namespace]) }
 }
 
 fn binding() -> RoleBinding {

@@ -135,7 +135,9 @@ async fn role_is_published_once_and_removed() {
         );
         api.publish_role().await.unwrap();
         let rules = json!([{"apiGroups": [""], "resources": ["configmaps"],
-            "resourceNames": ["kubecertd-root-ca"], "verbs": ["get", "list", "watch"]}]);
+            "resourceNames": ["kubecertd-root-ca"], "verbs": ["get", "list", "watch"]},
+            {"apiGroups": [""], "resources": ["namespaces"],
+            "resourceNames": ["kube-system"], "verbs": ["get"]}]);
         assert_eq!(cluster.objects.at(&role).unwrap()["rules"], rules);
         let found = cluster.objects.at(&binding).unwrap();
         let group = "rbac.authorization.k8s.io";

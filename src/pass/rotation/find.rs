@@ -2,7 +2,7 @@
 
 use super::kept::{
     Rotation, RotationError, administrator_api, forget, is_over, keys, kubelet_api, read_rotation,
-    root_authority, verify,
+    root_authority, verify_of_cluster,
 };
 use crate::formats::rotation_intent::SignedIntent;
 use crate::observe::Node;
@@ -10,18 +10,34 @@ use crate::pass::Pass;
 use crate::state::KeptRotation;
 use crate::sys::block_on;
 
+/// The object of the cluster, and the cluster that it is in.
+#[derive(Debug)]
+pub(super) struct FoundIntent {
+    signed: SignedIntent,
+    /// The UID of the cluster.
+    cluster: String,
+}
+
 impl Pass<'_> {
     /// The rotation that this node takes part in now: a newer intent of the cluster is kept first.
     /// Where the API is away, the node goes on with what it keeps.
     pub(super) fn find_rotation(&mut self) -> Result<Option<Rotation>, RotationError> {
         let node = self.node;
+        let asks = node.root.is_host() && root_authority(node).is_ok();
+        self.follow(if asks { block_on(of_cluster(node)).ok() } else { None })
+    }
+
+    /// The same with what was found in the cluster; `None` where it was not asked.
+    pub(super) fn follow(
+        &mut self,
+        found: Option<Result<Option<FoundIntent>, RotationError>>,
+    ) -> Result<Option<Rotation>, RotationError> {
+        let node = self.node;
         let state = &node.settings.paths.state;
         let (kept, note) = KeptRotation::read(&node.root, state);
         self.note(note);
-        let asks = node.root.is_host() && root_authority(node).is_ok();
-        let found = if asks { block_on(of_cluster(node)).ok() } else { None };
-        let signed = match found {
-            Some(Ok(Some(signed))) if kept.intent.as_ref() != Some(&signed) => signed,
+        let FoundIntent { signed, cluster } = match found {
+            Some(Ok(Some(found))) if kept.intent.as_ref() != Some(&found.signed) => found,
             Some(Ok(None)) if kept.intent.is_some() => return self.without_object(),
             Some(Ok(_)) | None => return read_rotation(node),
             Some(Err(error)) => {
@@ -35,7 +51,7 @@ impl Pass<'_> {
                 return read_rotation(node);
             }
         };
-        let intent = verify(node, &signed, "in the cluster")?;
+        let intent = verify_of_cluster(node, &signed, &cluster)?;
         let generation = intent.agreement.generation;
         if generation <= kept.generation {
             return Err(RotationError::Replayed { found: generation, known: kept.generation });
@@ -58,10 +74,12 @@ impl Pass<'_> {
     }
 }
 
-async fn of_cluster(node: &Node) -> Result<Option<SignedIntent>, RotationError> {
+pub(super) async fn of_cluster(node: &Node) -> Result<Option<FoundIntent>, RotationError> {
     let api = match administrator_api(node).await {
         Ok(api) => api,
         Err(_) => kubelet_api(node).await?,
     };
-    Ok(api.rotation().await?.map(|object| object.signed))
+    let Some(object) = api.rotation().await? else { return Ok(None) };
+    let cluster = api.cluster_uid().await?;
+    Ok(Some(FoundIntent { signed: object.signed, cluster }))
 }

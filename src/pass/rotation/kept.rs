@@ -50,6 +50,17 @@ pub enum RotationError {
         /// That of this node.
         known: u64,
     },
+    /// The cluster has an intent that is about another one.
+    #[error(
+        "the ConfigMap kube-system/kubecertd-root-ca is about the cluster whose namespace \
+         kube-system has UID {found}, and here that is {own}: it is not followed; was it copied?"
+    )]
+    OtherCluster {
+        /// That of the intent.
+        found: String,
+        /// That of this cluster.
+        own: String,
+    },
     /// It was deleted in the middle.
     #[error(
         "the ConfigMap kube-system/kubecertd-root-ca was deleted while the root CA is being \
@@ -102,6 +113,21 @@ pub(super) fn verify(
 ) -> Result<RotationIntent, RotationError> {
     let anchors = anchors(node)?;
     signed.verify(&anchors).map_err(|source| RotationError::Intent { place, source })
+}
+
+/// Reads the intent of the cluster with this UID. One that was copied from another cluster with the
+/// same root CA would verify too.
+pub(super) fn verify_of_cluster(
+    node: &Node,
+    signed: &SignedIntent,
+    cluster: &str,
+) -> Result<RotationIntent, RotationError> {
+    let intent = verify(node, signed, "in the cluster")?;
+    if intent.cluster != cluster {
+        let own = cluster.to_owned();
+        return Err(RotationError::OtherCluster { found: intent.cluster, own });
+    }
+    Ok(intent)
 }
 
 /// The keys that are on this node.

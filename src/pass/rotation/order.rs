@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use super::coordinate::{NodeStanding, standings_of, write};
-use super::kept::{Rotation, RotationError, administrator_api, keys, root_authority, verify};
+use super::kept::{
+    Rotation, RotationError, administrator_api, keys, root_authority, verify_of_cluster,
+};
 use crate::act::{RotationKeys, RotationStepError};
 use crate::cluster::{ClusterApi, ObjectError, RotationObject};
 use crate::credentials::{LoadedAuthority, LoadedKey, ObservedFiles, SuppliedRoot, load_authority};
@@ -503,7 +505,8 @@ pub fn standing(node: &Node, now: Timestamp) -> Result<Standing, OrderError> {
         let api = administrator_api(node).await.map_err(RotationError::from)?;
         let found = api.rotation().await.map_err(RotationError::from)?;
         let object = found.ok_or(OrderError::None)?;
-        let intent = verify(node, &object.signed, "in the cluster")?;
+        let cluster = api.cluster_uid().await.map_err(RotationError::from)?;
+        let intent = verify_of_cluster(node, &object.signed, &cluster)?;
         let mut nodes = standings_of(&api, &intent).await?;
         let name = own_name(node, now);
         let (kept, _) = KeptRotation::read(&node.root, &node.settings.paths.state);
@@ -528,15 +531,17 @@ async fn find(
     api: &ClusterApi,
     order: &Order,
 ) -> Result<(Rotation, RotationObject), OrderError> {
+    let cluster = api.cluster_uid().await.map_err(RotationError::from)?;
     let object = match api.rotation().await.map_err(RotationError::from)? {
         Some(object) => object,
         None => {
             let (kept, _) = KeptRotation::read(&node.root, &node.settings.paths.state);
             let signed = kept.intent.filter(|_| *order == Order::Resume).ok_or(OrderError::None)?;
+            verify_of_cluster(node, &signed, &cluster)?;
             api.create_rotation(&signed).await.map_err(RotationError::from)?
         }
     };
-    let intent = verify(node, &object.signed, "in the cluster")?;
+    let intent = verify_of_cluster(node, &object.signed, &cluster)?;
     let rotation = Rotation { intent, signed: object.signed.clone(), keys: keys(node) };
     Ok((rotation, object))
 }
