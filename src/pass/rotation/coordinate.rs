@@ -8,12 +8,12 @@ use super::kept::{Rotation, RotationError, administrator_api, forget, is_over, r
 use super::publish::{Published, publish};
 use super::report::RotationReport;
 use crate::cluster::{ClusterApi, RotationObject};
-use crate::formats::rotation_intent::{IntentError, RotationIntent};
+use crate::formats::rotation_intent::{IntentError, RotationIntent, SignedIntent};
 use crate::formats::x509::PrivateKey;
 use crate::model::{Agreement, FoundReport, NodeProgress, ReportedNode, RotationLevel};
 use crate::observe::{Node, node_name};
 use crate::pass::Pass;
-use crate::plan::next_agreement;
+use crate::plan::{ca_file_at, next_agreement};
 use crate::state::KeptRotation;
 use crate::sys::block_on;
 
@@ -29,7 +29,8 @@ pub struct NodeStanding {
 }
 
 /// What came of a coordination.
-enum Coordinated {
+#[derive(Debug)]
+pub(super) enum Coordinated {
     /// Nothing changes.
     Waits(Vec<String>),
     /// The nodes work by this intent from now on.
@@ -47,7 +48,19 @@ impl Pass<'_> {
         }
         let survey = self.report.at_end();
         let name = node_name(survey.credentials.iter().map(|judged| &judged.facts));
-        let Some(name) = name else { return };
+        if let Some(name) = name {
+            self.coordinate_as(name, rotation, report);
+        }
+    }
+
+    /// The same as the node of this name.
+    pub(super) fn coordinate_as(
+        &mut self,
+        name: String,
+        rotation: &Rotation,
+        report: &mut RotationReport,
+    ) {
+        let node = self.node;
         let generation = report.agreement.generation;
         let own = NodeProgress { generation, is_done: report.is_done };
         let own = NodeStanding { node: name, progress: Some(own), reason: None };
@@ -77,7 +90,7 @@ impl Pass<'_> {
     }
 }
 
-async fn coordinate(
+pub(super) async fn coordinate(
     node: &Node,
     rotation: &Rotation,
     own: &NodeStanding,
@@ -186,12 +199,25 @@ pub(super) async fn write(
     let place = "could not be signed";
     let failed = |source: IntentError| RotationError::Intent { place, source };
     let signed = next.sign(&keys).map_err(failed)?;
+    if !is_followed_by_all(&signed, next) {
+        return Err(RotationError::NoKeys);
+    }
     api.replace_rotation(&signed, &object.version).await?;
     let generation = next.agreement.generation;
     let state = &node.settings.paths.state;
     let (kept, _) = KeptRotation::read(&node.root, state);
     kept.with_intent(generation, Some(signed)).write(&node.root, state)?;
     Ok(())
+}
+
+/// Whether a node follows an intent at either level of its agreement.
+fn is_followed_by_all(signed: &SignedIntent, intent: &RotationIntent) -> bool {
+    let Agreement { from, to, .. } = intent.agreement;
+    [from, to].into_iter().all(|level| {
+        let roots = ca_file_at(level).in_order().iter();
+        let trusted: Vec<_> = roots.map(|root| intent.root(*root).clone()).collect();
+        signed.verify(&trusted).is_ok()
+    })
 }
 
 /// Removes what the rotation has in the API: the object last, so that an interrupted end is made

@@ -57,7 +57,8 @@ impl Pass<'_> {
             return Err(RotationError::Replayed { found: generation, known: kept.generation });
         }
         kept.with_intent(generation, Some(signed.clone())).write(&node.root, state)?;
-        Ok(Some(Rotation { intent, signed, keys: keys(node) }))
+        let keys = keys(node, &intent);
+        Ok(Some(Rotation { intent, signed, keys }))
     }
 
     /// The cluster has no intent any more: the rotation is over, or it was deleted.

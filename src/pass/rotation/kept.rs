@@ -61,6 +61,12 @@ pub enum RotationError {
         /// That of this cluster.
         own: String,
     },
+    /// Nodes would not follow what this node signs.
+    #[error(
+        "the key of a root CA is not on this node, so that some nodes would not follow what it \
+         signs: a control-plane node that has both keys does that"
+    )]
+    NoKeys,
     /// It was deleted in the middle.
     #[error(
         "the ConfigMap kube-system/kubecertd-root-ca was deleted while the root CA is being \
@@ -89,7 +95,8 @@ pub fn read_rotation(node: &Node) -> Result<Option<Rotation>, RotationError> {
     }
     let Some(signed) = kept.intent else { return Ok(None) };
     let intent = verify(node, &signed, "that this node keeps")?;
-    Ok(Some(Rotation { intent, signed, keys: keys(node) }))
+    let keys = keys(node, &intent);
+    Ok(Some(Rotation { intent, signed, keys }))
 }
 
 /// The root CA in the catalog.
@@ -130,8 +137,9 @@ pub(super) fn verify_of_cluster(
     Ok(intent)
 }
 
-/// The keys that are on this node.
-pub(super) fn keys(node: &Node) -> RotationKeys {
+/// The keys of the two roots that are on this node. An earlier rotation, or one that another node
+/// began first, may have left others.
+pub(super) fn keys(node: &Node, intent: &RotationIntent) -> RotationKeys {
     let key = |root| {
         let file = rotation_key(&node.settings.paths.state, root);
         // Only root's own file counts.
@@ -139,7 +147,7 @@ pub(super) fn keys(node: &Node) -> RotationKeys {
             return None;
         }
         match read_key(&node.root, &file) {
-            LoadedKey::Usable(key) => Some(key),
+            LoadedKey::Usable(key) => Some(key).filter(|key| key.fits(intent.root(root))),
             LoadedKey::Absent | LoadedKey::Unusable(_) => None,
         }
     };

@@ -542,7 +542,8 @@ async fn find(
         }
     };
     let intent = verify_of_cluster(node, &object.signed, &cluster)?;
-    let rotation = Rotation { intent, signed: object.signed.clone(), keys: keys(node) };
+    let keys = keys(node, &intent);
+    let rotation = Rotation { intent, signed: object.signed.clone(), keys };
     Ok((rotation, object))
 }
 
