@@ -174,15 +174,11 @@ pub(super) fn is_over(intent: &RotationIntent) -> bool {
     from == to && to == intent.goal && matches!(to, RotationLevel::Rest | RotationLevel::Distrusted)
 }
 
-/// Removes what this node has of a rotation that is over. Returns what could not be removed.
+/// Removes what this node has of a rotation that is over: the intent last, so that an interrupted
+/// end is made again. Returns what could not be removed.
 pub(super) fn forget(node: &Node, rotation: &Rotation) -> Vec<String> {
     let state = &node.settings.paths.state;
     let mut notes = Vec::new();
-    let generation = rotation.intent.agreement.generation;
-    let (kept, _) = KeptRotation::read(&node.root, state);
-    notes.extend(
-        kept.with_intent(generation, None).write(&node.root, state).err().map(|e| e.to_string()),
-    );
     let own = root_authority(node).map(signing_files).into_iter().flatten();
     // The old root's key stays where it was replaced: what it signed may still be in use elsewhere.
     let key = match rotation.intent.goal {
@@ -192,5 +188,9 @@ pub(super) fn forget(node: &Node, rotation: &Rotation) -> Vec<String> {
     for file in own.chain(key) {
         notes.extend(node.root.remove_file(&file).err().map(|e| e.to_string()));
     }
+    let generation = rotation.intent.agreement.generation;
+    let (kept, _) = KeptRotation::read(&node.root, state);
+    let written = kept.with_intent(generation, None).write(&node.root, state);
+    notes.extend(written.err().map(|e| e.to_string()));
     notes
 }

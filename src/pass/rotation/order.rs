@@ -242,7 +242,7 @@ pub(super) fn prepare(
     Ok(Prepared { intent, kept, old: old.key, new: new.key })
 }
 
-/// Writes the keys, then the object, then what this node keeps.
+/// Writes the keys, then the role and the object, then what this node keeps.
 async fn announce(
     node: &Node,
     intent: RotationIntent,
@@ -258,8 +258,8 @@ async fn announce(
     }
     let cluster = api.cluster_uid().await.map_err(failed)?;
     let intent = RotationIntent { cluster, ..intent };
-    api.publish_role().await.map_err(failed)?;
     keep_keys(node, old, new, now)?;
+    api.publish_role().await.map_err(failed)?;
     let place = "could not be signed";
     let unsigned = |source: IntentError| RotationError::Intent { place, source };
     let signed = intent.sign(&[old, new]).map_err(unsigned)?;
@@ -548,19 +548,24 @@ async fn find(
 }
 
 /// The intent after an order.
-fn next(rotation: &Rotation, order: &Order, now: Timestamp) -> Result<RotationIntent, OrderError> {
+pub(super) fn next(
+    rotation: &Rotation,
+    order: &Order,
+    now: Timestamp,
+) -> Result<RotationIntent, OrderError> {
     use RotationLevel::{Distrusted, Rest, Servers};
     let Rotation { intent, keys, .. } = rotation;
+    let goal = intent.goal;
     let Agreement { generation, from, to } = intent.agreement;
     let agreement = Agreement { generation: generation.saturating_add(1), from, to };
     let mut next = RotationIntent { agreement, ..intent.clone() };
-    let is_settled = from == to && to == intent.goal;
+    let is_settled = from == to && to == goal;
     match order {
         Order::Pause(reason) => next.paused = Some(reason.clone()),
         Order::Resume => next.paused = None,
         Order::Step => {
             if !is_settled {
-                return Err(OrderError::OnTheWay(to.towards(intent.goal)));
+                return Err(OrderError::OnTheWay(if from == to { to.towards(goal) } else { to }));
             }
             match to {
                 Servers => return Err(OrderError::NeedsComplete),
