@@ -53,7 +53,7 @@ pub(crate) struct Objects {
     /// The status of every answer about paths that begin so.
     refused: RefCell<Option<(String, u16)>>,
     /// The status of every answer to a write.
-    refuse_writes: Cell<Option<u16>>,
+    pub(crate) refuse_writes: Cell<Option<u16>>,
     /// What another client does before the next write.
     before_write: RefCell<Option<objects::OtherWrite>>,
 }

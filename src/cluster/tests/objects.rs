@@ -7,12 +7,12 @@ pub(super) type OtherWrite = Box<dyn FnOnce(&Objects)>;
 
 impl Objects {
     /// How often any object was written or deleted.
-    pub(super) fn writes(&self) -> u64 {
+    pub(crate) fn writes(&self) -> u64 {
         self.version.get()
     }
 
     /// Puts an object of the API at its path.
-    pub(super) fn put_at(&self, path: &str, mut object: Value) {
+    pub(crate) fn put_at(&self, path: &str, mut object: Value) {
         let name = path.rsplit('/').next().unwrap();
         object["metadata"]["name"] = json!(name);
         if let Some((_, rest)) = path.split_once("/namespaces/")
@@ -24,17 +24,17 @@ impl Objects {
     }
 
     /// The object at a path.
-    pub(super) fn at(&self, path: &str) -> Option<Value> {
+    pub(crate) fn at(&self, path: &str) -> Option<Value> {
         self.by_path.borrow().get(path).cloned()
     }
 
     /// Has everything about these paths answered with this status.
-    pub(super) fn refuse(&self, prefix: &str, code: u16) {
+    pub(crate) fn refuse(&self, prefix: &str, code: u16) {
         *self.refused.borrow_mut() = Some((prefix.to_owned(), code));
     }
 
     /// Has another client do this before the next write.
-    pub(super) fn before_write(&self, write: impl FnOnce(&Objects) + 'static) {
+    pub(crate) fn before_write(&self, write: impl FnOnce(&Objects) + 'static) {
         *self.before_write.borrow_mut() = Some(Box::new(write));
     }
 

@@ -1,5 +1,12 @@
 //! The steps of a rotation on the files of a node, through all levels and back.
 
+mod coordination;
+mod finding;
+mod orders;
+mod publishing;
+mod site;
+mod start;
+
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 

@@ -1,0 +1,254 @@
+//! The orders on the way, in every state of a rotation.
+
+use super::site::{OBJECT, Site, agreement, object_of};
+use super::*;
+use crate::cluster::tests::local;
+use crate::pass::rotation::order::{Order, OrderError, carry_out, next, standing};
+
+use RotationLevel::{Clients, Distrusted, Rest, Servers, Staged, Trusted};
+
+/// What an order makes of a rotation: its goal and why it is paused.
+type Ordered = Result<(RotationLevel, Option<&'static str>), OrderError>;
+
+/// Gives an order in a state, paused or not and stepwise or not. `expected` is what comes of it,
+/// whatever these two are.
+fn check(disk: &Disk, found: Agreement, goal: RotationLevel, order: &Order, expected: &Ordered) {
+    for (paused, is_stepwise) in
+        [(None, false), (None, true), (Some("a reason"), false), (Some("a reason"), true)]
+    {
+        let mut rotation = disk.rotation(found.to);
+        let paused = paused.map(str::to_owned);
+        let before = RotationIntent {
+            agreement: found,
+            goal,
+            paused,
+            is_stepwise,
+            ..rotation.intent.clone()
+        };
+        rotation.intent = before.clone();
+        let state = format!("{order:?} at {found:?}, goal {goal}, {:?}", before.paused);
+        match (next(&rotation, order, NOW), expected) {
+            (Ok(after), Ok((goal, paused))) => {
+                let generation = found.generation + 1;
+                let agreement = Agreement { generation, ..found };
+                let bridge_back = after.bridge_back.clone();
+                assert_eq!(bridge_back.is_some(), *order == Order::Back && found.to == Distrusted);
+                let paused = paused.map(str::to_owned);
+                let back = bridge_back.clone();
+                let expected =
+                    RotationIntent { agreement, goal: *goal, paused, bridge_back: back, ..before };
+                assert_eq!(after, expected, "{state}");
+                if bridge_back.is_some() {
+                    // A node that trusts the new root alone reads it.
+                    let signed = after.sign(&[&disk.new]).unwrap();
+                    let read = signed.verify(std::slice::from_ref(&after.new));
+                    assert_eq!(read.as_ref(), Ok(&after), "{state}");
+                }
+            }
+            (Err(found), Err(expected)) => {
+                assert_eq!(found.to_string(), expected.to_string(), "{state}");
+            }
+            (found, _) => panic!("{state}: {found:?} in place of {expected:?}"),
+        }
+    }
+}
+
+/// Every state: on the way to each level from both sides, and at each level, for every goal.
+fn states() -> Vec<(Agreement, RotationLevel)> {
+    let mut states = Vec::new();
+    for (index, to) in RotationLevel::ALL.into_iter().enumerate() {
+        let neighbours = index.saturating_sub(1)..=(index + 1).min(5);
+        for from in neighbours.map(|index| RotationLevel::ALL[index]) {
+            states.extend(RotationLevel::ALL.map(|goal| (agreement(7, from, to), goal)));
+        }
+    }
+    states
+}
+
+fn is_settled(found: Agreement, goal: RotationLevel) -> bool {
+    found.from == found.to && found.to == goal
+}
+
+#[test]
+fn pause_resume_and_back_are_carried_out_in_every_state() {
+    let disk = Disk::of(TREES[0]);
+    for (found, goal) in states() {
+        let pause = Order::Pause("another reason".to_owned());
+        check(&disk, found, goal, &pause, &Ok((goal, Some("another reason"))));
+        check(&disk, found, goal, &Order::Resume, &Ok((goal, None)));
+        check(&disk, found, goal, &Order::Back, &Ok((Rest, None)));
+    }
+}
+
+#[test]
+fn step_goes_to_the_next_level_where_the_nodes_are_settled() {
+    let disk = Disk::of(TREES[0]);
+    let next_level: [(RotationLevel, Ordered); 6] = [
+        (Rest, Ok((Staged, None))),
+        (Staged, Ok((Trusted, None))),
+        (Trusted, Ok((Clients, None))),
+        (Clients, Ok((Servers, None))),
+        (Servers, Err(OrderError::NeedsComplete)),
+        (Distrusted, Err(OrderError::Ends)),
+    ];
+    for (level, expected) in &next_level {
+        check(&disk, agreement(7, *level, *level), *level, &Order::Step, expected);
+    }
+    // The level that is named is the one to which the nodes work, or go next.
+    for (from, to, goal, named) in [
+        (Rest, Rest, Staged, Staged),
+        (Rest, Staged, Staged, Staged),
+        (Rest, Staged, Servers, Staged),
+        (Staged, Staged, Servers, Trusted),
+        (Clients, Trusted, Rest, Trusted),
+        (Trusted, Trusted, Rest, Staged),
+        (Servers, Distrusted, Distrusted, Distrusted),
+    ] {
+        let expected = Err(OrderError::OnTheWay(named));
+        check(&disk, agreement(7, from, to), goal, &Order::Step, &expected);
+    }
+    let on_the_way = states().into_iter().filter(|(found, goal)| !is_settled(*found, *goal));
+    for (found, goal) in on_the_way {
+        let rotation = disk.rotation(found.to);
+        let intent = RotationIntent { agreement: found, goal, ..rotation.intent.clone() };
+        let result = next(&Rotation { intent, ..rotation }, &Order::Step, NOW);
+        assert!(matches!(result, Err(OrderError::OnTheWay(_))), "{found:?} {goal}: {result:?}");
+    }
+}
+
+#[test]
+fn completion_needs_all_nodes_at_the_level_of_servers() {
+    let disk = Disk::of(TREES[0]);
+    for (found, goal) in states() {
+        let expected = match found.to {
+            Servers if is_settled(found, goal) => Ok((Distrusted, None)),
+            Distrusted => Err(OrderError::Ends),
+            _ => Err(OrderError::TooEarly),
+        };
+        check(&disk, found, goal, &Order::Complete, &expected);
+    }
+}
+
+#[test]
+fn bridge_back_needs_the_new_key() {
+    let disk = Disk::of(TREES[1]);
+    let mut rotation = disk.rotation(Distrusted);
+    let after = next(&rotation, &Order::Back, NOW).unwrap();
+    let back = after.bridge_back.unwrap();
+    assert!(back.is_signed_by(&after.new) && back.subject == after.old.subject);
+    assert_eq!(back.public_key_der(), after.old.public_key_der());
+    assert_eq!(back.not_after, after.old.not_after.min(after.new.not_after));
+    assert!(back.is_valid_at(NOW));
+    rotation.keys.new = None;
+    let error = next(&rotation, &Order::Back, NOW).unwrap_err().to_string();
+    assert!(error.starts_with("the key of the new root CA is not on this node"), "{error}");
+    rotation.intent.agreement.to = Servers;
+    assert!(next(&rotation, &Order::Back, NOW).is_ok(), "it is needed from level 4 alone");
+}
+
+async fn ordered(site: &Site, order: Order) -> Result<RotationIntent, OrderError> {
+    site.on_node(move |node| carry_out(node, &order, NOW)).await
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn order_is_written_into_the_cluster_and_kept() {
+    local(async {
+        let site = Site::at(agreement(7, Staged, Trusted), Servers).await;
+        let after = ordered(&site, Order::Pause("a storm".to_owned())).await.unwrap();
+        assert_eq!((after.agreement.generation, after.paused.as_deref()), (8, Some("a storm")));
+        assert_eq!(site.intent_of_cluster().as_ref(), Some(&after));
+        assert_eq!((site.kept().generation, site.kept_intent()), (8, Some(after)));
+        // Another operator is faster: what that one ordered stays, here and there.
+        let other = site.intent(agreement(9, Staged, Trusted), Rest);
+        let signed = other.sign(&[&site.disk.old, &site.disk.new]).unwrap();
+        let before = site.kept();
+        site.cluster.objects.before_write(move |all| all.put_at(OBJECT, object_of(&signed)));
+        let error = ordered(&site, Order::Resume).await.unwrap_err().to_string();
+        assert!(error.ends_with("has changed since it was read"), "{error}");
+        assert_eq!((site.intent_of_cluster(), site.kept()), (Some(other), before));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn resume_writes_a_deleted_object_again() {
+    local(async {
+        let site = Site::at(agreement(7, Staged, Trusted), Servers).await;
+        let api = site.node();
+        let api = kept::administrator_api(&api).await.unwrap();
+        let version = api.rotation().await.unwrap().unwrap().version;
+        api.delete_rotation(&version).await.unwrap();
+        for order in [Order::Step, Order::Back, Order::Complete, Order::Pause("a".to_owned())] {
+            assert!(matches!(ordered(&site, order).await, Err(OrderError::None)));
+        }
+        assert_eq!(site.intent_of_cluster(), None);
+        let after = ordered(&site, Order::Resume).await.unwrap();
+        assert_eq!(after.agreement, agreement(8, Staged, Trusted));
+        assert_eq!(site.intent_of_cluster(), Some(after));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn intent_of_another_cluster_takes_no_order() {
+    local(async {
+        let site = Site::at(agreement(7, Staged, Trusted), Servers).await;
+        site.put_cluster("77aa");
+        let writes = site.cluster.objects.writes();
+        let is_of_other = |error: OrderError| {
+            matches!(error, OrderError::Rotation(RotationError::OtherCluster { found, own })
+                if found == "1e5b" && own == "77aa")
+        };
+        assert!(is_of_other(ordered(&site, Order::Step).await.unwrap_err()));
+        let status = site.on_node(|node| standing(node, NOW).map(drop)).await;
+        assert!(is_of_other(status.unwrap_err()));
+        assert_eq!(site.cluster.objects.writes(), writes);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn order_without_the_keys_that_all_nodes_need_is_refused() {
+    local(async {
+        // Some nodes trust the new root alone.
+        let site = Site::at(agreement(7, Servers, Distrusted), Distrusted).await;
+        std::fs::remove_file(site.key_file(RootCa::New)).unwrap();
+        let before = (site.intent_of_cluster(), site.kept());
+        let result = ordered(&site, Order::Pause("a".to_owned())).await;
+        assert!(matches!(result, Err(OrderError::Rotation(RotationError::NoKeys))), "{result:?}");
+        assert_eq!((site.intent_of_cluster(), site.kept()), before);
+        // A key of another rotation is none of these.
+        site.put_key(RootCa::New, &site.disk.old);
+        let result = ordered(&site, Order::Pause("a".to_owned())).await;
+        assert!(matches!(result, Err(OrderError::Rotation(RotationError::NoKeys))), "{result:?}");
+        site.put_key(RootCa::New, &site.disk.new);
+        ordered(&site, Order::Pause("a".to_owned())).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn status_shows_all_nodes_and_the_own_state() {
+    local(async {
+        let site = Site::at(agreement(7, Staged, Trusted), Servers).await;
+        site.put_node("cp1", Some((6, true)));
+        site.put_node("cp2", Some((7, true)));
+        site.put_node("w1", None);
+        let node = site.node();
+        let standing_of_pass = KeptStanding {
+            progress: NodeProgress { generation: 7, is_done: false },
+            waits: Some("kubelet is restarted".to_owned()),
+            held: None,
+        };
+        let kept = KeptRotation { standing: Some(standing_of_pass), ..site.kept() };
+        kept.write(&node.root, &node.settings.paths.state).unwrap();
+        let found = site.on_node(|node| standing(node, NOW)).await.unwrap();
+        assert_eq!(found.intent.agreement, agreement(7, Staged, Trusted));
+        let shown: Vec<_> = found.nodes.iter().map(|one| one.waits(&found.intent)).collect();
+        // Newer than its report.
+        let own = "cp1: kubelet is restarted".to_owned();
+        let absent = "w1 does not report: does kubecertd run there?".to_owned();
+        assert_eq!(shown, [Some(own), None, Some(absent)]);
+    })
+    .await;
+}
