@@ -435,8 +435,8 @@ fn subject<'e>(node: &'e Node, credential: &'e CredentialName) -> Subject<'e> {
     Subject { credential, authority }
 }
 
-/// Opens the store, which completes an interrupted replacement of those files, of the root CA's, and
-/// of those that a rotation of that writes.
+/// Opens the store, which completes an interrupted replacement of those files, of the root CA's,
+/// and of those that a rotation of that writes.
 ///
 /// # Errors
 /// When it can't be opened, or another process holds it.
