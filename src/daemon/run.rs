@@ -29,7 +29,7 @@ use crate::report::alarms::AlarmChanges;
 use crate::report::nodes::{Exchanged, ReportedPass};
 use crate::report::status::{activity, runtime_dir};
 use crate::report::{FinishedPass, PassSummary, Status, line, log};
-use crate::state::PassMemory;
+use crate::state::{KeptRotation, PassMemory};
 use crate::store::is_unfinished;
 use crate::store::lock::Lock;
 use crate::sys::Root;
@@ -153,7 +153,14 @@ impl Daemon {
                 PassCause::new("a credential is urgent, expired or broken", Trigger::Other)
             })
         };
-        let first_pass = first_pass.or_else(needs_immediate_pass);
+        let (rotation, _) = KeptRotation::read(&node.root, &node.settings.paths.state);
+        let goes_on = || {
+            rotation
+                .intent
+                .as_ref()
+                .map(|_| PassCause::new("the root CA is being replaced", Trigger::Other))
+        };
+        let first_pass = first_pass.or_else(needs_immediate_pass).or_else(goes_on);
         let deadlines = Deadlines::new(&node, &survey);
         let ticker =
             Ticker::start(schedule.clone(), Arc::clone(&options.clock), scheduled_until).await?;
