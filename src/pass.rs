@@ -44,7 +44,7 @@ use crate::model::{
     AbsolutePath, ClockFacts, ClockTrust, CredentialName, Refused, Replaced, RootCa,
 };
 use crate::observe::{Node, Platform, controller_manager_manifest, signing_files};
-use crate::plan::{Moment, last_seen, note_replaced};
+use crate::plan::{Moment, Trigger, last_seen, note_replaced};
 use crate::state::{KnownCertificates, PassMemory, remove_drafts, rotation_key, untrusted_files};
 use crate::store::{Recovered, Store, StoreError};
 use crate::sys::uptime;
@@ -272,6 +272,10 @@ impl Pass<'_> {
     /// Has the services use what is on the disk, as far as it is time for that.
     fn refresh_services(&mut self) {
         let Self { node, orders, .. } = *self;
+        // All nodes wait for what another program has put in place, so it is used at once.
+        let is_awaited = self.rotation.is_some();
+        let trigger = if is_awaited { Trigger::Scheduled } else { orders.trigger };
+        let orders = &Orders { trigger, ..*orders };
         let replaced = std::mem::take(&mut self.replaced);
         let latest = self.report.at_end();
         let refreshed = services::refresh_services(
