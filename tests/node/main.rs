@@ -139,7 +139,7 @@ nodes! {
         bridge_connects_roots_of_one_name = crate::roots::same_name;
         installed_root_ca_is_used_by_kubeadm = crate::new_root::used_by_kubeadm;
         bundle_in_signing_file_restarts_nothing = crate::root_renewal::bundle_by_hand;
-        root_ca_rotation_is_undone = crate::root_replacement::back_from_each_level;
+        root_ca_rotation_is_undone = crate::root_replacement::undone;
     }
     faults {
         root_ca_rotation_meets_kubeadm = crate::root_replacement::kubeadm_in_the_middle;
