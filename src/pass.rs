@@ -41,11 +41,13 @@ pub use self::survey::{Survey, policy, survey, survey_observed};
 use crate::act::Renewed;
 use crate::credentials::located;
 use crate::model::{
-    AbsolutePath, ClockFacts, ClockTrust, CredentialName, Refused, Replaced, RootCa,
+    AbsolutePath, ClockFacts, ClockTrust, CredentialName, Refused, Replaced, RootCa, Urgency,
 };
 use crate::observe::{Node, Platform, controller_manager_manifest, signing_files};
 use crate::plan::{Moment, Trigger, last_seen, note_replaced};
-use crate::state::{KnownCertificates, PassMemory, remove_drafts, rotation_key, untrusted_files};
+use crate::state::{
+    KeptRotation, KnownCertificates, PassMemory, remove_drafts, rotation_key, untrusted_files,
+};
 use crate::store::{Recovered, Store, StoreError};
 use crate::sys::uptime;
 
@@ -191,7 +193,12 @@ impl Pass<'_> {
         let Self { node, orders, .. } = *self;
         let note = copies::remember(node, &self.report.before);
         self.note(note);
-        let jobs = renewal::jobs(node, &self.report.before, &self.report.plan, orders.request);
+        let mut jobs = renewal::jobs(node, &self.report.before, &self.report.plan, orders.request);
+        let (rotation, _) = KeptRotation::read(&node.root, &node.settings.paths.state);
+        if rotation.intent.is_some() {
+            // The rotation issues them, by the root whose turn it is.
+            jobs.retain(|job| !job.authority.root || job.urgency == Urgency::Expired);
+        }
         // A command that has nothing to do leaves nothing behind.
         let is_trusted = !matches!(self.report.constraints.clock_trust, ClockTrust::NotTrusted(_));
         if is_trusted && (orders.remember.is_some() || !jobs.is_empty()) {

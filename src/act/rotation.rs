@@ -65,6 +65,9 @@ pub enum RotationStepError {
         /// Why.
         problem: EditError,
     },
+    /// The flags of kube-controller-manager can't be set.
+    #[error("{0}")]
+    Flags(String),
     /// A file of the step does not exist, or is not text.
     #[error("{file}: {problem}")]
     Unusable {
@@ -223,7 +226,8 @@ impl RotationFiles<'_> {
     }
 
     /// Gives kube-controller-manager these files to sign with: the files first, then the flags of
-    /// its manifest where they are others. `own` are the certificate and the key of its own files.
+    /// its manifest where they are others. `own` are the certificate and the key of its own files,
+    /// and the flags have the values that its container sees.
     ///
     /// # Errors
     /// When the manifest can't be changed, or the files can't be replaced.
@@ -233,25 +237,18 @@ impl RotationFiles<'_> {
         signing: SigningFiles,
         manifest: &AbsolutePath,
         own: &[AbsolutePath; 2],
-        flags: [&str; 2],
+        flags: [(&str, &str); 2],
     ) -> Result<Written, RotationStepError> {
         let mut written = Written::default();
-        let named = match signing {
-            SigningFiles::CaFiles => [&self.authority.certificate, &self.authority.key],
-            SigningFiles::Own(root) => {
-                written = self.write_signing_files(store, root, own)?;
-                let [certificate, key] = own;
-                [certificate, key]
-            }
-        };
+        if let SigningFiles::Own(root) = signing {
+            written = self.write_signing_files(store, root, own)?;
+        }
         let old = Files::read(self.root, manifest)?;
         let unusable = |problem| RotationStepError::Unusable { file: manifest.clone(), problem };
         let old = old.ok_or_else(|| unusable("it does not exist"))?;
         let text = String::from_utf8(old.expose().to_vec())
             .map_err(|_| unusable("it is not UTF-8 text"))?;
-        let values = named.map(ToString::to_string);
-        let wanted: Vec<_> =
-            flags.into_iter().zip(values.iter().map(|one| Some(one.as_str()))).collect();
+        let wanted = flags.map(|(flag, value)| (flag, Some(value)));
         let edit = |text: &str| {
             with_flags(text, "kube-controller-manager", &wanted)
                 .map_err(|problem| RotationStepError::Manifest { file: manifest.clone(), problem })

@@ -63,8 +63,7 @@ made once: every other node gets the same file.
   kubecertd ca trust ca.crt          on every other node, workers included, with that ca.crt";
 
 const CA_ROTATE: &str = "\
-All nodes go through the levels together; no service fails meanwhile, and until the last level each
-one can be undone.
+The node goes through the levels; no request fails meanwhile, and each level can be undone.
 
   staged      kube-controller-manager signs with files of its own
   trusted     everything trusts both root CAs
@@ -181,7 +180,7 @@ pub(super) enum CaCommand {
     /// valid
     #[command(after_help = CA_RENEW)]
     Renew(RenewRootOptions),
-    /// Replace the root CA by one with a new key, over all nodes, without a failed request
+    /// Replace the root CA of a cluster with one node, without a failed request
     #[command(after_help = CA_ROTATE)]
     Rotate {
         #[command(subcommand)]

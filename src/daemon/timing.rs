@@ -122,7 +122,9 @@ pub(super) fn recheck_delay(report: &Report, now: Timestamp) -> Option<Duration>
         }
     };
     let rotation = report.rotation.as_ref().filter(|one| !one.is_over);
-    report.deferred.iter().map(delay).chain(rotation.map(rotation_delay)).min()
+    let unknown = report.rotation_trouble.as_ref().map(|_| ROTATION_RECHECK);
+    let rotation = rotation.map(rotation_delay).or(unknown);
+    report.deferred.iter().map(delay).chain(rotation).min()
 }
 
 /// The wait until this node goes on with a rotation of the root CA. An operator's order changes a
@@ -130,7 +132,11 @@ pub(super) fn recheck_delay(report: &Report, now: Timestamp) -> Option<Duration>
 fn rotation_delay(report: &RotationReport) -> Duration {
     let Agreement { from, to, .. } = report.agreement;
     let is_settled = from == to && to == report.goal && report.is_done;
-    if is_settled || report.held.is_some() { ROTATION_RECHECK } else { ROTATION_STEP }
+    if is_settled || report.is_paused || report.held.is_some() {
+        ROTATION_RECHECK
+    } else {
+        ROTATION_STEP
+    }
 }
 
 /// Draws a random number from 0 to 1, so that nodes do not retry all at once.

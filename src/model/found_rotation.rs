@@ -3,7 +3,7 @@
 //! What has to agree in the end is a list, and what a program has read is compared with its files
 //! as they are now. The planner makes its facts of it.
 
-use super::{CaFile, Chain, RootCa, SigningFiles, TrustedRoots};
+use super::{CaFile, Chain, CredentialName, RootCa, SigningFiles, TrustedRoots};
 
 /// What is found on a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,8 +60,12 @@ pub struct FoundControlPlane {
     pub ca_key: RootCa,
     /// The flags of kube-controller-manager's manifest, and the certificate in its own files.
     pub signing: SigningFiles,
+    /// Whether the key in its own files fits the certificate there.
+    pub signing_fits: bool,
     /// Whether the running kube-controller-manager has these flags.
     pub signing_is_loaded: bool,
+    /// The certificates that one of the roots signed and no step issues anew.
+    pub not_issued_here: Vec<(CredentialName, RootCa)>,
     /// The CA certificates in each kubeconfig of the control plane.
     pub kubeconfigs: Vec<TrustedRoots>,
     /// The client certificates that the root signs.

@@ -81,7 +81,7 @@ pub use root_ca::{
 pub use rotation::{
     Agreement, ApiServerFacts, BridgeHolder, Bridges, CaFile, Chain, ControlPlaneFacts,
     LoadedFacts, NodeProgress, ReloadingProgram, RestartedProgram, RootCa, RotationFacts,
-    RotationLevel, RotationStep, ServingFacts, SigningFiles, TrustedRoots,
+    RotationLevel, RotationStep, SIGNING_FILES, ServingFacts, SigningFiles, TrustedRoots,
 };
 pub use running::{Consumer, Health, Holding, Instance, Presence, Sees, Serves, ServiceFacts};
 pub use san::{InvalidSan, San, SanChange};

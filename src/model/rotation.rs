@@ -167,6 +167,10 @@ impl CaFile {
     }
 }
 
+/// The names of the files of its own with which kube-controller-manager signs during a rotation, as
+/// the certificate and the key.
+pub const SIGNING_FILES: [&str; 2] = ["kubecertd-signing.crt", "kubecertd-signing.key"];
+
 /// What kube-controller-manager signs with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SigningFiles {

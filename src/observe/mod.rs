@@ -35,8 +35,8 @@ pub use kubelet::is_node_name;
 pub use node::{Config, ConfigFile, Node, NodeError, Platform, USUAL_CONFIG, host_name};
 pub use renewers::other_renewers;
 pub use rotation::{
-    AcceptedClients, RotationTrouble, RunningServices, SIGNING_FLAGS, controller_manager_manifest,
-    find_rotation, is_for_servers, issued_by_root, signing_files,
+    AcceptedClients, RotationTrouble, RunningServices, SIGNING_FLAGS, SigningValues,
+    controller_manager_manifest, find_rotation, is_for_servers, issued_by_root, signing_files,
 };
 pub use services::{
     PeerAccess, ServicesSeen, ask_peers, leader_lease, neighbours, one as service, services,

@@ -16,10 +16,11 @@ use crate::formats::x509::{Certificate, PrivateKey, certificates};
 use crate::model::{
     AbsolutePath, Authority, CaFile, Chain, ContentName, Credential, CredentialName,
     FoundControlPlane, FoundRotation, Freshness, Location, Presence, ReadByProgram, Reading,
-    Renewal, RootCa, Service, ServiceKind, ServiceMemory, SigningFiles, TrustSource, TrustedRoots,
-    Use,
+    Renewal, RootCa, SIGNING_FILES, Service, ServiceKind, ServiceMemory, SigningFiles, TrustSource,
+    TrustedRoots, Use,
 };
 use crate::plan::{JudgedService, started_before};
+use crate::store::LARGEST_FILE;
 
 /// The flags of kube-controller-manager that name the certificate and the key to sign with.
 pub const SIGNING_FLAGS: [&str; 2] = ["cluster-signing-cert-file", "cluster-signing-key-file"];
@@ -89,7 +90,7 @@ pub fn find_rotation(
     Ok(FoundRotation {
         ca,
         kubelet_accepts: accepted(|one| one.kubelet),
-        kubelet_trust: finder.trust_of(catalog.kubeconfigs.values())?,
+        kubelet_trust: finder.trust_of(catalog.kubeconfigs.iter())?,
         kubelet_client: kubelet,
         kubelet: finder.kubelet_read(),
         kubelet_server: None,
@@ -124,24 +125,49 @@ impl Finder<'_> {
         certificates(content.expose()).map_err(|e| unreadable(e.to_string()))
     }
 
-    /// The roots in these kubeconfigs. One that names a file for its CA certificates follows that,
-    /// and one that has none of the two roots is for another server.
+    /// The roots in these kubeconfigs, each with the credential that it is part of. One that names
+    /// `ca.crt` for its CA certificates follows that. One that has neither root is for another
+    /// server, unless its client certificate is of this cluster.
     fn trust_of<'p>(
         &self,
-        kubeconfigs: impl Iterator<Item = &'p AbsolutePath>,
+        kubeconfigs: impl Iterator<Item = (&'p CredentialName, &'p AbsolutePath)>,
     ) -> Result<Vec<TrustedRoots>, RotationTrouble> {
         let mut all = Vec::new();
-        for file in kubeconfigs {
+        for (credential, file) in kubeconfigs {
             let Some(Cluster { source, certificates, .. }) = cluster(self.files, file) else {
                 continue;
             };
+            if source == TrustSource::File(self.authority.certificate.clone()) {
+                continue;
+            }
             let found = certificates
                 .map_err(|reason| RotationTrouble::Unreadable(format!("{file}: {reason}")))?;
-            if source == TrustSource::Embedded {
-                all.extend(self.intent.trusted_in(&found));
+            match (self.intent.trusted_in(&found), source) {
+                (Some(trusted), TrustSource::Embedded) => all.push(trusted),
+                (Some(_), _) => {
+                    let text = "its CA certificates are in another file than ca.crt";
+                    return Err(interference(file, text));
+                }
+                (None, _) if self.is_of_cluster(credential, &found) => {
+                    let subjects: Vec<_> = found.iter().map(describe).collect();
+                    let found = format!("it trusts {}", list_or_nothing(&subjects));
+                    return Err(interference(file, &found));
+                }
+                (None, _) => {}
             }
         }
         Ok(all)
+    }
+
+    /// Whether a kubeconfig is for this cluster although it has neither root: by its client
+    /// certificate, or by another certificate of one of the two roots' keys.
+    fn is_of_cluster(&self, credential: &CredentialName, trusted: &[Certificate]) -> bool {
+        let of_root = |one: &Credential| {
+            one.name == *credential && one.authority.as_ref() == Some(&self.authority.name)
+        };
+        let keys = [&self.intent.old, &self.intent.new].map(Certificate::public_key_der);
+        self.node.catalog.credentials.iter().any(of_root)
+            || trusted.iter().any(|one| keys.contains(&one.public_key_der()))
     }
 
     fn kubelet_credential(&self) -> Result<Chain, RotationTrouble> {
@@ -185,12 +211,15 @@ impl Finder<'_> {
         let catalog = &self.node.catalog;
         let is_kubelets = |file: &AbsolutePath| catalog.kubeconfigs.values().any(|one| one == file);
         let kubeconfigs = catalog.kubeconfig_files();
-        let own = kubeconfigs.iter().map(|(_, file)| file).filter(|file| !is_kubelets(file));
+        let own = kubeconfigs.iter().filter(|(_, file)| !is_kubelets(file));
+        let own = own.map(|(credential, file)| (credential, file));
         let (signing, signing_is_loaded) = self.signing()?;
         Ok(Some(FoundControlPlane {
             ca_key,
             signing,
+            signing_fits: self.signing_fits(signing),
             signing_is_loaded,
+            not_issued_here: self.not_issued_here(),
             kubeconfigs: self.trust_of(own)?,
             clients,
             servers,
@@ -250,44 +279,67 @@ impl Finder<'_> {
             .map_err(|_| unreadable("it is not UTF-8 text".to_owned()))?;
         let pod = Pod::parse(&text).map_err(|e| unreadable(e.to_string()))?;
         let pod = pod.of_component(CONTROLLER_MANAGER);
-        let mut values = Vec::new();
-        let mut named = Vec::new();
-        for flag in SIGNING_FLAGS {
-            let value = pod.flag(flag).ok_or_else(|| unreadable(format!("it lacks --{flag}")))?;
-            let file = pod.host_path(value).map_err(|e| unreadable(format!("--{flag}: {e}")))?;
-            values.push(format!("--{flag}={value}"));
-            named.push(file);
-        }
-        let usual = [&self.authority.certificate, &self.authority.key];
-        let own = signing_files(self.authority);
-        let signing = if named.iter().eq(usual) {
+        let values = SigningValues::of(&pod, self.authority).map_err(&unreadable)?;
+        let present = SIGNING_FLAGS.map(|flag| pod.flag(flag).unwrap_or_default().to_owned());
+        let shown = [0, 1].map(|at| {
+            let (flag, value) = (SIGNING_FLAGS.get(at), present.get(at));
+            format!("--{}={}", flag.unwrap_or(&""), value.map_or("", String::as_str))
+        });
+        let signing = if present == values.ca_files {
             SigningFiles::CaFiles
-        } else if named.iter().eq(&own) {
-            SigningFiles::Own(self.signs_with(&own)?)
+        } else if present == values.own {
+            SigningFiles::Own(self.signs_with()?)
         } else {
-            let found = format!("its signing flags are {}", values.join(" "));
+            let found = format!("its signing flags are {}", shown.join(" "));
             return Err(interference(&manifest, &found));
         };
-        Ok((signing, self.runs_with(&values)))
+        Ok((signing, self.runs_with(&shown)))
     }
 
-    /// The root in the files of its own. A pair that does not fit counts as the old root's, which
-    /// is never right where the new one is wanted; it is written again.
-    fn signs_with(
-        &self,
-        [certificate, key]: &[AbsolutePath; 2],
-    ) -> Result<RootCa, RotationTrouble> {
+    /// The root in the files of its own.
+    fn signs_with(&self) -> Result<RootCa, RotationTrouble> {
+        let [certificate, _] = &signing_files(self.authority);
         let found = self.pem(certificate)?;
-        let key = match read_key(self.files, key) {
-            LoadedKey::Usable(key) => Some(key),
-            LoadedKey::Absent | LoadedKey::Unusable(_) => None,
-        };
         let roots = [RootCa::Old, RootCa::New];
         let is_it = |root: &RootCa| found.iter().eq([self.intent.root(*root)]);
         let root = roots.into_iter().find(is_it);
-        let root = root.ok_or_else(|| interference(certificate, "another certificate"))?;
-        let fits = key.is_some_and(|key| key.fits(self.intent.root(root)));
-        Ok(if fits { root } else { root.other() })
+        root.ok_or_else(|| interference(certificate, "another certificate"))
+    }
+
+    /// Whether the key in the files of its own fits the certificate there.
+    fn signing_fits(&self, signing: SigningFiles) -> bool {
+        let SigningFiles::Own(root) = signing else { return true };
+        let [_, key] = &signing_files(self.authority);
+        match read_key(self.files, key) {
+            LoadedKey::Usable(key) => key.fits(self.intent.root(root)),
+            LoadedKey::Absent | LoadedKey::Unusable(_) => false,
+        }
+    }
+
+    /// The certificates of this node that one of the two roots signed and no step issues anew.
+    fn not_issued_here(&self) -> Vec<(CredentialName, RootCa)> {
+        let catalog = &self.node.catalog;
+        let is_issued = |one: &Credential| {
+            let of_root = one.authority.as_ref() == Some(&self.authority.name);
+            catalog.kubeconfigs.contains_key(&one.name)
+                || one.copy_of().is_some()
+                || (of_root && one.renewal == Renewal::Ours)
+        };
+        let others = catalog.credentials.iter().filter(|one| !is_issued(one));
+        let found = others.filter_map(|one| {
+            let stored = load(self.files, one).stored()?;
+            let chain = self.intent.chain_of(&stored.certificate, &stored.further)?;
+            Some((one.name.clone(), chain.issuer))
+        });
+        // One whose key is missing or does not fit is in use as long as its program runs.
+        let broken = issued_by_root(catalog, self.authority).filter_map(|one| {
+            let loaded = load(self.files, one);
+            let is_whole = matches!(loaded, Loaded::Whole(_));
+            let stored = loaded.stored().filter(|_| !is_whole)?;
+            let chain = self.intent.chain_of(&stored.certificate, &stored.further)?;
+            Some((one.name.clone(), chain.issuer))
+        });
+        found.chain(broken).collect()
     }
 
     fn runs_with(&self, flags: &[String]) -> bool {
@@ -435,9 +487,72 @@ pub fn is_for_servers(certificate: &Certificate) -> bool {
 /// key, beside `ca.crt`, which it has mounted.
 #[must_use]
 pub fn signing_files(authority: &Authority) -> [AbsolutePath; 2] {
-    ["kubecertd-signing.crt", "kubecertd-signing.key"].map(|name| {
+    SIGNING_FILES.map(|name| {
         authority.certificate.sibling(name).unwrap_or_else(|_| authority.certificate.clone())
     })
+}
+
+/// The values of the two signing flags, as the container sees the files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SigningValues {
+    /// For `ca.crt` and `ca.key`.
+    pub ca_files: [String; 2],
+    /// For the files of its own.
+    pub own: [String; 2],
+}
+
+impl SigningValues {
+    /// The values beside those that a pod has now.
+    ///
+    /// # Errors
+    /// When the pod lacks a flag, or does not see the files beside it.
+    pub fn of(pod: &Pod, authority: &Authority) -> Result<Self, String> {
+        let value = |flag: &str, file: &AbsolutePath| {
+            let present = pod.flag(flag).ok_or_else(|| format!("it lacks --{flag}"))?;
+            let name = file.as_path().file_name().unwrap_or_default();
+            let value = std::path::Path::new(present).with_file_name(name);
+            let value = value.to_string_lossy().into_owned();
+            match pod.host_path(&value) {
+                Ok(seen) if seen == *file => Ok(value),
+                Ok(_) | Err(_) => Err(format!(
+                    "kube-controller-manager does not see {file} beside the file that --{flag} \
+                     names: mount the directory, as kubeadm does"
+                )),
+            }
+        };
+        let both = |[certificate, key]: [&AbsolutePath; 2]| {
+            let [of_certificate, of_key] = SIGNING_FLAGS;
+            Ok::<_, String>([value(of_certificate, certificate)?, value(of_key, key)?])
+        };
+        let [certificate, key] = &signing_files(authority);
+        Ok(Self {
+            ca_files: both([&authority.certificate, &authority.key])?,
+            own: both([certificate, key])?,
+        })
+    }
+
+    /// The same by the manifest of this node.
+    ///
+    /// # Errors
+    /// When it can't be read, too.
+    pub fn of_node(node: &Node, authority: &Authority) -> Result<Self, String> {
+        let manifest = controller_manager_manifest(node);
+        let manifest = manifest.ok_or("the manifest of kube-controller-manager was not found")?;
+        let content = node.root.read(&manifest, LARGEST_FILE).map_err(|e| e.to_string())?;
+        let text = std::str::from_utf8(content.bytes.expose()).map_err(|e| e.to_string())?;
+        let pod = Pod::parse(text).map_err(|e| format!("{manifest}: {e}"))?;
+        Self::of(&pod.of_component(CONTROLLER_MANAGER), authority)
+            .map_err(|reason| format!("{manifest}: {reason}"))
+    }
+
+    /// Those for these files.
+    #[must_use]
+    pub fn for_files(&self, signing: SigningFiles) -> [&str; 2] {
+        match signing {
+            SigningFiles::CaFiles => self.ca_files.each_ref().map(String::as_str),
+            SigningFiles::Own(_) => self.own.each_ref().map(String::as_str),
+        }
+    }
 }
 
 /// The manifest of kube-controller-manager on this node.
@@ -451,6 +566,10 @@ pub fn controller_manager_manifest(node: &Node) -> Option<AbsolutePath> {
 
 fn interference(object: &impl ToString, found: &str) -> RotationTrouble {
     RotationTrouble::Interference { object: object.to_string(), found: found.to_owned() }
+}
+
+fn list_or_nothing(all: &[String]) -> String {
+    if all.is_empty() { "nothing".to_owned() } else { all.join(", ") }
 }
 
 fn describe(certificate: &Certificate) -> String {

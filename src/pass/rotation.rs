@@ -26,7 +26,7 @@ use super::event::Event;
 use crate::credentials::ObservedFiles;
 use crate::model::{
     ClockTrust, DeferralReason, FoundRotation, NodeProgress, ReloadingProgram, RestartedProgram,
-    RotationStep,
+    RootCa, RotationLevel, RotationStep,
 };
 use crate::observe::{RotationTrouble, RunningServices, find_rotation};
 use crate::plan::{next_step, rotation_facts};
@@ -149,6 +149,9 @@ impl Pass<'_> {
             Err(trouble) => return Next::Held(trouble.to_string()),
         };
         let (level, bridges) = (rotation.intent.agreement.to, rotation.intent.bridges());
+        if let Some(reason) = lost_by_distrust(&found, level) {
+            return Next::Held(reason);
+        }
         match next_step(&rotation_facts(&found, level, bridges), level, bridges) {
             Some(step) => Next::Step(step),
             None => Next::Done,
@@ -170,6 +173,25 @@ impl Pass<'_> {
     }
 }
 
+/// Why a root is not distrusted on this node: certificates of it that no step issues anew.
+fn lost_by_distrust(found: &FoundRotation, level: RotationLevel) -> Option<String> {
+    let distrusted = match level {
+        RotationLevel::Distrusted => RootCa::Old,
+        RotationLevel::Rest | RotationLevel::Staged => RootCa::New,
+        RotationLevel::Trusted | RotationLevel::Clients | RotationLevel::Servers => return None,
+    };
+    let lost = found.control_plane.iter().flat_map(|own| &own.not_issued_here);
+    let lost = lost.filter(|(_, root)| *root == distrusted).map(|(name, _)| name.to_string());
+    let lost: Vec<_> = lost.collect();
+    (!lost.is_empty()).then(|| {
+        format!(
+            "{}: issued by the root CA that is to be trusted no more, and not by kubecertd: have \
+             them issued by the other one first",
+            lost.join(", ")
+        )
+    })
+}
+
 /// Whether a service makes the step, by reading its files again or by being restarted.
 fn is_of_service(step: RotationStep) -> bool {
     matches!(step, RotationStep::Await(_) | RotationStep::Restart(_))
@@ -177,7 +199,7 @@ fn is_of_service(step: RotationStep) -> bool {
 
 /// The step in words.
 fn describe(step: RotationStep) -> String {
-    use crate::model::{BridgeHolder, CaFile, RootCa, SigningFiles, TrustedRoots};
+    use crate::model::{BridgeHolder, CaFile, SigningFiles, TrustedRoots};
     let root = |root| match root {
         RootCa::Old => "the old root CA",
         RootCa::New => "the new root CA",

@@ -23,7 +23,7 @@ use crate::model::{
 pub(super) struct Wanted {
     ca: CaFile,
     ca_key: RootCa,
-    signing: SigningFiles,
+    pub(super) signing: SigningFiles,
     pub(super) trust: TrustedRoots,
     pub(super) clients: Chain,
     pub(super) servers: Chain,

@@ -8,7 +8,7 @@ use super::rotation::{Wanted, present_level, wanted};
 use crate::model::{
     ApiServerFacts, Bridges, Chain, ControlPlaneFacts, FoundControlPlane, FoundRotation,
     LoadedFacts, ReadByProgram, Reading, RotationFacts, RotationLevel, ServedByKubelet,
-    ServingFacts, TrustedRoots,
+    ServingFacts, SigningFiles, TrustedRoots,
 };
 
 /// The facts of a node on its way to a level.
@@ -56,7 +56,7 @@ fn of_control_plane(
     let root_ca = if own.root_ca_is_read { found.ca } else { found.ca.outdated() };
     ControlPlaneFacts {
         ca_key: own.ca_key,
-        signing: own.signing,
+        signing: signing(own, wanted),
         signing_is_loaded: own.signing_is_loaded,
         kubeconfigs,
         clients,
@@ -70,6 +70,14 @@ fn of_control_plane(
         controller_manager: loaded(own.controller_manager, kubeconfigs, clients),
         root_ca,
         scheduler: loaded(own.scheduler, kubeconfigs, clients),
+    }
+}
+
+/// A pair that does not fit is not what is wanted, and is written again.
+fn signing(own: &FoundControlPlane, wanted: &Wanted) -> SigningFiles {
+    match wanted.signing {
+        SigningFiles::Own(root) if !own.signing_fits => SigningFiles::Own(root.other()),
+        _ => own.signing,
     }
 }
 
@@ -107,7 +115,7 @@ fn chain(found: &[Chain], wanted: Chain) -> Chain {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{CaFile, RootCa, RotationStep, SigningFiles};
+    use crate::model::{CaFile, RootCa, RotationStep};
     use crate::plan::next_step;
 
     const BRIDGES: Bridges = Bridges { forth: true, back: true };
@@ -131,7 +139,9 @@ mod tests {
             control_plane: Some(FoundControlPlane {
                 ca_key: key,
                 signing,
+                signing_fits: true,
                 signing_is_loaded: true,
+                not_issued_here: Vec::new(),
                 kubeconfigs: vec![trust; 3],
                 clients: vec![clients; 4],
                 servers: vec![servers],

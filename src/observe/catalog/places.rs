@@ -6,7 +6,7 @@ use super::kubelet;
 use super::manifests::{Manifest, Manifests};
 use super::note::Note;
 use crate::formats::manifest::Pod;
-use crate::model::{AbsolutePath, Authority, Credential, Location, Need, OtherKey};
+use crate::model::{AbsolutePath, Authority, Credential, Location, Need, OtherKey, SIGNING_FILES};
 use crate::settings::{
     AuthorityFlags, CredentialFlags, FlagNames, KeyFlags, ProfileAuthority, ProfileCredential,
     ProtectedFile,
@@ -57,6 +57,10 @@ impl<'a> Places<'a> {
             });
         let signing =
             usual.key_flags.as_ref().and_then(|flags| self.signing_key(&certificate, flags));
+        // During a rotation its own file is no other place of the authority's key.
+        let [_, own] = SIGNING_FILES;
+        let is_own = |key: &AbsolutePath| key.as_path().file_name() == Some(own.as_ref());
+        let signing = signing.filter(|key| !is_own(key));
         let mut others: Vec<_> = signing.into_iter().collect();
         if !(self.found.exists)(&key)
             && let Some(signing) = others.pop()

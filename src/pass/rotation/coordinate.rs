@@ -111,7 +111,7 @@ pub(super) async fn coordinate(
     let (kept, _) = KeptRotation::read(&node.root, &node.settings.paths.state);
     let authority = root_authority(node)?;
     let Published { waits: of_objects, held: stops, written } =
-        publish(&api, authority, intent, kept.written.clone()).await;
+        publish(&api, node, authority, intent, kept.written.clone()).await;
     if written != kept.written {
         let kept = KeptRotation { written, ..kept };
         kept.write(&node.root, &node.settings.paths.state)?;

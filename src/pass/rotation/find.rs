@@ -1,8 +1,8 @@
 //! The intent that this node follows: the one that it keeps, or a newer one of the cluster.
 
 use super::kept::{
-    Rotation, RotationError, administrator_api, forget, is_over, keys, kubelet_api, read_rotation,
-    root_authority, verify_of_cluster,
+    Rotation, RotationError, administrator_api, anchors, forget, is_over, keys, kubelet_api,
+    read_rotation, root_authority, verify_of_cluster,
 };
 use crate::formats::rotation_intent::SignedIntent;
 use crate::observe::Node;
@@ -52,6 +52,11 @@ impl Pass<'_> {
             }
         };
         let intent = verify_of_cluster(node, &signed, &cluster)?;
+        // A node that joined after the end of a rotation trusts its new root alone, which has
+        // signed the old intents too.
+        if kept.generation == 0 && !anchors(node)?.contains(&intent.old) {
+            return Err(RotationError::Ended);
+        }
         let generation = intent.agreement.generation;
         if generation <= kept.generation {
             return Err(RotationError::Replayed { found: generation, known: kept.generation });

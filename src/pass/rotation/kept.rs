@@ -67,6 +67,12 @@ pub enum RotationError {
          signs: a control-plane node that has both keys does that"
     )]
     NoKeys,
+    /// It ended before this node joined.
+    #[error(
+        "the ConfigMap kube-system/kubecertd-root-ca is about a root CA that this node does not \
+         trust: it is not followed; was etcd restored from a backup?"
+    )]
+    Ended,
     /// It was deleted in the middle.
     #[error(
         "the ConfigMap kube-system/kubecertd-root-ca was deleted while the root CA is being \

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::coordinate::{NodeStanding, standings_of, write};
 use super::kept::{
-    Rotation, RotationError, administrator_api, keys, root_authority, verify_of_cluster,
+    Rotation, RotationError, administrator_api, keys, read_rotation, root_authority,
+    verify_of_cluster,
 };
 use crate::act::{RotationKeys, RotationStepError};
 use crate::cluster::{ClusterApi, ObjectError, RotationObject};
@@ -22,8 +23,8 @@ use crate::model::{
     RotationLevel, SigningFiles, Timestamp,
 };
 use crate::observe::{
-    Node, Platform, RotationTrouble, controller_manager_manifest, find_rotation, issued_by_root,
-    node_name,
+    Node, Platform, RotationTrouble, SigningValues, controller_manager_manifest, find_rotation,
+    issued_by_root, node_name,
 };
 use crate::pass::new_root::{InstallRootError, judge, list};
 use crate::pass::{PassError, open_store, survey};
@@ -95,6 +96,12 @@ pub enum OrderError {
     /// There is none.
     #[error("the root CA is not being replaced: `kubecertd ca rotate start` begins it")]
     None,
+    /// The cluster has other nodes.
+    #[error(
+        "the cluster has other nodes: {}; this version replaces the root CA of a cluster with one \
+         node alone", .0.join(", ")
+    )]
+    OtherNodes(Vec<String>),
     /// The clock is not trusted.
     #[error("{0}")]
     Clock(String),
@@ -195,7 +202,14 @@ pub(super) struct Prepared {
 /// When this node or its root CA is not ready for it, or the cluster refuses.
 pub fn start(node: &Node, order: StartOrder, now: Timestamp) -> Result<RotationIntent, OrderError> {
     let Prepared { intent, kept, old, new } = prepare(node, order, now)?;
-    block_on(announce(node, intent, kept, &old, &new, now))?
+    let own = own_name(node, now);
+    block_on(announce(node, intent, kept, own, (&old, &new), now))?
+}
+
+/// The other nodes of the cluster: their part of a rotation is not carried out yet.
+async fn other_nodes(api: &ClusterApi, own: Option<&String>) -> Result<Vec<String>, OrderError> {
+    let nodes = api.nodes().await.map_err(RotationError::from)?.answer;
+    Ok(nodes.into_iter().map(|node| node.name).filter(|name| own != Some(name)).collect())
 }
 
 /// Makes the new root and the intent. Nothing is written.
@@ -220,7 +234,7 @@ pub(super) fn prepare(
     let new = replacement(node, order.replacement, &old.certificate, (now, backdate))?;
     let bridge = bridge_by(&old, &new.certificate, now, backdate)?;
     let agreement = Agreement {
-        generation: kept.generation.saturating_add(1),
+        generation: first_generation(&kept, now),
         from: RotationLevel::Rest,
         to: RotationLevel::Rest,
     };
@@ -242,19 +256,29 @@ pub(super) fn prepare(
     Ok(Prepared { intent, kept, old: old.key, new: new.key })
 }
 
+/// Later than that of any earlier rotation: a node that was installed again remembers none.
+fn first_generation(kept: &KeptRotation, now: Timestamp) -> u64 {
+    let seconds = u64::try_from(now.seconds()).unwrap_or_default();
+    kept.generation.saturating_add(1).max(seconds)
+}
+
 /// Writes the keys, then the role and the object, then what this node keeps.
 async fn announce(
     node: &Node,
     intent: RotationIntent,
     kept: KeptRotation,
-    old: &PrivateKey,
-    new: &PrivateKey,
+    own: Option<String>,
+    (old, new): (&PrivateKey, &PrivateKey),
     now: Timestamp,
 ) -> Result<RotationIntent, OrderError> {
     let api = administrator_api(node).await.map_err(RotationError::from)?;
     let failed = |e: ObjectError| OrderError::from(RotationError::from(e));
     if api.rotation().await.map_err(failed)?.is_some() {
         return Err(OrderError::UnderWay);
+    }
+    let others = other_nodes(&api, own.as_ref()).await?;
+    if !others.is_empty() {
+        return Err(OrderError::OtherNodes(others));
     }
     let cluster = api.cluster_uid().await.map_err(failed)?;
     let intent = RotationIntent { cluster, ..intent };
@@ -291,7 +315,8 @@ fn keep_keys(
         files.push(NewFile { path, content: key.to_pem()?, old, kind: Kind::Private });
     }
     let credential = CredentialName::new("ca")?;
-    let change = Change { credential, files, link: None, backup: Backup::Unwanted };
+    // The key of an earlier rotation may still be needed.
+    let change = Change { credential, files, link: None, backup: Backup::Wanted };
     let change = store.stage(change)?.check(|contents| {
         let keys = [old, new];
         for (content, key) in contents.iter().zip(keys) {
@@ -465,6 +490,15 @@ fn check_ready(node: &Node, intent: &RotationIntent, now: Timestamp) -> Result<(
             "kube-controller-manager signs with other files than ca.crt and ca.key".to_owned(),
         ));
     }
+    let others: Vec<_> = own.not_issued_here.iter().map(|(name, _)| name.to_string()).collect();
+    if !others.is_empty() {
+        return Err(OrderError::NotReady(format!(
+            "{}: issued by the root CA, and not by kubecertd, so that nothing would issue it by \
+             the new one",
+            others.join(", ")
+        )));
+    }
+    SigningValues::of_node(node, authority).map_err(OrderError::NotReady)?;
     if let Some(flag) = per_usage_flag(node) {
         return Err(OrderError::NotReady(format!(
             "kube-controller-manager has --{flag}: kubecertd replaces the root CA only where \
@@ -507,6 +541,10 @@ pub fn standing(node: &Node, now: Timestamp) -> Result<Standing, OrderError> {
         let object = found.ok_or(OrderError::None)?;
         let cluster = api.cluster_uid().await.map_err(RotationError::from)?;
         let intent = verify_of_cluster(node, &object.signed, &cluster)?;
+        let (kept, _) = KeptRotation::read(&node.root, &node.settings.paths.state);
+        if intent.agreement.generation < kept.generation {
+            return Err(replayed(&intent, &kept).into());
+        }
         let mut nodes = standings_of(&api, &intent).await?;
         let name = own_name(node, now);
         let (kept, _) = KeptRotation::read(&node.root, &node.settings.paths.state);
@@ -525,7 +563,9 @@ pub(super) fn own_name(node: &Node, now: Timestamp) -> Option<String> {
     node_name(found.credentials.iter().map(|judged| &judged.facts))
 }
 
-/// Reads the object; with [`Order::Resume`], one that was deleted is written again.
+/// Reads the object; with [`Order::Resume`], one that was deleted is written again. Where it holds
+/// anything else than what this node follows, or an earlier intent, the order is about the one that
+/// this node keeps, and takes the place of that.
 async fn find(
     node: &Node,
     api: &ClusterApi,
@@ -541,10 +581,27 @@ async fn find(
             api.create_rotation(&signed).await.map_err(RotationError::from)?
         }
     };
-    let intent = verify_of_cluster(node, &object.signed, &cluster)?;
-    let keys = keys(node, &intent);
-    let rotation = Rotation { intent, signed: object.signed.clone(), keys };
-    Ok((rotation, object))
+    let (kept, _) = KeptRotation::read(&node.root, &node.settings.paths.state);
+    let is_newer = |intent: &RotationIntent| intent.agreement.generation > kept.generation;
+    let is_kept = kept.intent.as_ref() == Some(&object.signed);
+    match verify_of_cluster(node, &object.signed, &cluster) {
+        Ok(intent) if is_kept || is_newer(&intent) => {
+            let keys = keys(node, &intent);
+            let rotation = Rotation { intent, signed: object.signed.clone(), keys };
+            Ok((rotation, object))
+        }
+        other => match read_rotation(node)? {
+            Some(rotation) if rotation.intent.cluster == cluster => Ok((rotation, object)),
+            Some(_) | None => Err(match other {
+                Ok(intent) => replayed(&intent, &kept).into(),
+                Err(error) => error.into(),
+            }),
+        },
+    }
+}
+
+fn replayed(intent: &RotationIntent, kept: &KeptRotation) -> RotationError {
+    RotationError::Replayed { found: intent.agreement.generation, known: kept.generation }
 }
 
 /// The intent after an order.

@@ -13,7 +13,7 @@ use crate::formats::kubeadm::with_controller_manager_arguments;
 use crate::formats::rotation_intent::RotationIntent;
 use crate::formats::x509::Certificate;
 use crate::model::{Authority, RotationLevel, SigningFiles};
-use crate::observe::{SIGNING_FLAGS, signing_files};
+use crate::observe::{Node, SIGNING_FLAGS, SigningValues};
 use crate::plan::{ca_file_at, signing_at};
 
 /// What became of the objects.
@@ -31,6 +31,7 @@ pub(super) struct Published {
 /// this level before.
 pub(super) async fn publish(
     api: &ClusterApi,
+    node: &Node,
     authority: &Authority,
     intent: &RotationIntent,
     written: BTreeSet<String>,
@@ -39,7 +40,7 @@ pub(super) async fn publish(
     let wanted = ca_file_at(level);
     let change = RootChange { old: intent.old.clone(), new: intent.new.clone(), wanted };
     let mut published = Published { written, ..Published::default() };
-    published.take_configuration(set_arguments(api, authority, level).await);
+    published.take_configuration(set_arguments(api, node, authority, level).await);
     match api.update_cluster_info(&change).await {
         Ok(Some(info)) => published.take("ConfigMap kube-public/cluster-info", info.trust),
         Ok(None) => {}
@@ -88,13 +89,14 @@ pub(super) async fn publish(
 /// upgrade writes the same manifest.
 async fn set_arguments(
     api: &ClusterApi,
+    node: &Node,
     authority: &Authority,
     level: RotationLevel,
 ) -> Result<(), String> {
-    let own = signing_files(authority).map(|file| file.to_string());
+    let found = SigningValues::of_node(node, authority)?;
     let values = match signing_at(level) {
         SigningFiles::CaFiles => [None, None],
-        SigningFiles::Own(_) => own.each_ref().map(|file| Some(file.as_str())),
+        own @ SigningFiles::Own(_) => found.for_files(own).map(Some),
     };
     let arguments: Vec<_> = SIGNING_FLAGS.into_iter().zip(values).collect();
     let edit = |text: &str| with_controller_manager_arguments(text, &arguments);

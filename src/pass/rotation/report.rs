@@ -18,6 +18,8 @@ pub struct RotationReport {
     pub waits: Option<String>,
     /// What an operator has to see to: the rotation goes no further without.
     pub held: Option<String>,
+    /// Whether an operator has paused it.
+    pub is_paused: bool,
     /// Whether the rotation is over.
     pub is_over: bool,
 }
@@ -31,6 +33,7 @@ impl RotationReport {
             made: Vec::new(),
             waits: None,
             held: None,
+            is_paused: rotation.intent.paused.is_some(),
             is_over: false,
         }
     }

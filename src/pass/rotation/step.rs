@@ -13,8 +13,8 @@ use crate::model::{
     Material, RootCa, RotationStep, SanChange, Urgency,
 };
 use crate::observe::{
-    SIGNING_FLAGS, controller_manager_manifest, find_rotation, is_for_servers, issued_by_root,
-    signing_files, trust_files,
+    SIGNING_FLAGS, SigningValues, controller_manager_manifest, find_rotation, is_for_servers,
+    issued_by_root, signing_files, trust_files,
 };
 use crate::pass::memory::replaced_ca_certificates;
 use crate::pass::{Pass, policy, renewal};
@@ -98,6 +98,10 @@ impl Pass<'_> {
         let trusted = || trust_files(&ObservedFiles::of(&node.root), &node.catalog);
         let before = trusted();
         let written = self.written_by(rotation, authority, step).map_err(|e| e.to_string())?;
+        let trusts =
+            matches!(step, RotationStep::TrustInKubeconfigs(_) | RotationStep::TrustInKubelet(_));
+        // One that is left out would be left out again.
+        let left_out = (trusts && !written.left.is_empty()).then(|| written.left.join("; "));
         self.note(written.left);
         if matches!(step, RotationStep::Sign(_)) {
             let note = self.remember_manifest();
@@ -107,7 +111,7 @@ impl Pass<'_> {
         let replaced = replaced_ca_certificates(&before, &trusted());
         self.note_replaced_now(replaced);
         self.survey_again();
-        Ok(())
+        left_out.map_or(Ok(()), Err)
     }
 
     /// Remembers the manifest as kubecertd has written it: else it would look like the work of
@@ -144,7 +148,12 @@ impl Pass<'_> {
             RotationStep::Sign(signing) => {
                 let manifest = controller_manager_manifest(node);
                 let manifest = manifest.unwrap_or_else(|| authority.certificate.clone());
-                files.sign_with(store, signing, &manifest, &signing_files(authority), SIGNING_FLAGS)
+                let unusable = |reason| RotationStepError::Flags(reason);
+                let values = SigningValues::of_node(node, authority).map_err(unusable)?;
+                let [of_certificate, of_key] = SIGNING_FLAGS;
+                let [certificate, key] = values.for_files(signing);
+                let flags = [(of_certificate, certificate), (of_key, key)];
+                files.sign_with(store, signing, &manifest, &signing_files(authority), flags)
             }
             RotationStep::WriteCa(ca) => {
                 files.write_ca(store, ca, None, issued_by_root(catalog, authority))

@@ -3,6 +3,7 @@
 use super::site::{OBJECT, Site, agreement, object_of};
 use super::*;
 use crate::cluster::tests::local;
+use crate::formats::rotation_intent::SignedIntent;
 use crate::pass::rotation::order::{Order, OrderError, carry_out, next, standing};
 
 use RotationLevel::{Clients, Distrusted, Rest, Servers, Staged, Trusted};
@@ -203,6 +204,37 @@ async fn intent_of_another_cluster_takes_no_order() {
         let status = site.on_node(|node| standing(node, NOW).map(drop)).await;
         assert!(is_of_other(status.unwrap_err()));
         assert_eq!(site.cluster.objects.writes(), writes);
+    })
+    .await;
+}
+
+/// An earlier intent verifies, too. The order is about the one that the node follows.
+#[tokio::test(flavor = "current_thread")]
+async fn order_takes_the_place_of_a_replayed_or_a_senseless_object() {
+    local(async {
+        let site = Site::at(agreement(7, Staged, Trusted), Servers).await;
+        let kept = site.kept();
+        site.put_intent(&site.intent(agreement(3, Servers, Distrusted), Distrusted));
+        let status = site.on_node(|node| standing(node, NOW).map(drop)).await;
+        let is_replayed = |error: &OrderError| {
+            matches!(error, OrderError::Rotation(RotationError::Replayed { found: 3, known: 7 }))
+        };
+        assert!(is_replayed(&status.unwrap_err()));
+        let after = ordered(&site, Order::Back).await.unwrap();
+        assert_eq!((after.agreement, after.goal), (agreement(8, Staged, Trusted), Rest));
+        assert_eq!(site.intent_of_cluster(), Some(after));
+        // One that nothing has signed.
+        site.keep(7, kept.intent);
+        site.put_signed(&SignedIntent {
+            document: "{}".to_owned(),
+            signatures: vec!["a".to_owned()],
+        });
+        let after = ordered(&site, Order::Back).await.unwrap();
+        assert_eq!(after.agreement, agreement(8, Staged, Trusted));
+        // Without an intent of its own, the node follows none of them.
+        site.keep(7, None);
+        site.put_intent(&site.intent(agreement(3, Staged, Trusted), Servers));
+        assert!(is_replayed(&ordered(&site, Order::Back).await.unwrap_err()));
     })
     .await;
 }

@@ -43,7 +43,7 @@ async fn published(site: &Site, level: RotationLevel, before: &Published) -> Pub
     let node = site.node();
     let api = administrator_api(&node).await.unwrap();
     let intent = site.intent(agreement(1, level, level), level);
-    publish(&api, root_authority(&node).unwrap(), &intent, before.written.clone()).await
+    publish(&api, &node, root_authority(&node).unwrap(), &intent, before.written.clone()).await
 }
 
 #[tokio::test(flavor = "current_thread")]

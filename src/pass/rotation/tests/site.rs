@@ -8,6 +8,7 @@ use tokio::task::spawn_blocking;
 
 use super::*;
 use crate::cluster::tests::Cluster;
+use crate::formats::kubeconfig::{Kubeconfig, PemSource, splice_authority};
 use crate::formats::node_report::write;
 use crate::formats::rotation_intent::SignedIntent;
 use crate::model::{AbsolutePath, NodeReport};
@@ -25,12 +26,23 @@ pub(super) struct Site {
     pub cluster: Cluster,
 }
 
+/// Has a kubeconfig trust a root besides the CA of the server in this process.
+fn trust_too(file: &Path, root: &Certificate) {
+    let text = std::fs::read(file).unwrap();
+    let cluster = Kubeconfig::parse(&text).unwrap().cluster.unwrap();
+    let PemSource::Embedded(trusted) = cluster.authority else { panic!("{}", file.display()) };
+    let both = [trusted.expose(), root.to_pem().as_bytes()].concat();
+    std::fs::write(file, splice_authority(&text, &both).unwrap().expose()).unwrap();
+}
+
 impl Site {
     /// A node whose kubeconfigs lead to the cluster, without a rotation.
     pub async fn new() -> Self {
         let (disk, cluster) = (Disk::of(TREES[0]), Cluster::start(&[]).await);
         for name in ["admin.conf", "kubelet.conf"] {
-            cluster.adopt(&disk.dir.path().join("etc/kubernetes").join(name));
+            let file = disk.dir.path().join("etc/kubernetes").join(name);
+            cluster.adopt(&file);
+            trust_too(&file, &disk.intent.old);
         }
         let site = Self { disk, cluster };
         site.put_cluster("1e5b");

@@ -8,7 +8,9 @@ use super::site::{OBJECT, ROLES, Site, agreement, object_of};
 use super::*;
 use crate::cluster::tests::local;
 use crate::credentials::SuppliedRoot;
+use crate::formats::kubeconfig::splice_authority;
 use crate::formats::x509::{DistinguishedName, NamePart, renew_root};
+use crate::observe::SigningValues;
 use crate::pass::rotation::order::{OrderError, Replacement, StartOrder, start};
 
 use RotationLevel::{Rest, Servers, Staged};
@@ -81,9 +83,12 @@ async fn keys_object_role_and_kept_intent_are_written() {
         }
         assert!(ROLES.iter().all(|path| site.cluster.objects.at(path).is_some()));
         assert_eq!(site.intent_of_cluster().as_ref(), Some(&intent));
-        assert_eq!((site.kept().generation, site.kept_intent().as_ref()), (5, Some(&intent)));
+        // A node that was installed again remembers no earlier one.
+        let generation = u64::try_from(NOW.seconds()).unwrap();
+        let kept = (site.kept().generation, site.kept_intent());
+        assert_eq!(kept, (generation, Some(intent.clone())));
         assert_eq!((intent.cluster.as_str(), intent.operator.as_str()), ("1e5b", "root@cp1"));
-        assert_eq!((intent.agreement, intent.goal), (agreement(5, Rest, Rest), Servers));
+        assert_eq!((intent.agreement, intent.goal), (agreement(generation, Rest, Rest), Servers));
         assert_eq!((&intent.paused, intent.is_stepwise), (&None, false));
         assert_eq!(intent.new.subject, intent.old.subject);
         assert_eq!(intent.old, site.disk.intent.old);
@@ -242,7 +247,48 @@ async fn node_that_is_not_ready_is_refused() {
             let error = refusal(&site, made()).await;
             assert!(error.contains(expected), "{error}");
         }
+        // The container sees other paths than the host, and a file that is mounted by itself.
+        let elsewhere = text
+            .replace("/etc/kubernetes/pki", "/pki")
+            .replace("path: /pki", "path: /etc/kubernetes/pki");
+        assert_ne!(elsewhere, text);
+        std::fs::write(&manifest, &elsewhere).unwrap();
+        site.on_node(move |node| {
+            let authority = node.catalog.authorities.iter().find(|one| one.root).unwrap();
+            let values = SigningValues::of_node(node, authority).unwrap();
+            let own = ["/pki/kubecertd-signing.crt", "/pki/kubecertd-signing.key"];
+            assert_eq!(values.own, own.map(str::to_owned));
+        })
+        .await;
+        let alone = text.replace("mountPath: /etc/kubernetes/pki", "mountPath: /etc/kubernetes/x");
+        std::fs::write(&manifest, alone).unwrap();
+        let error = refusal(&site, made()).await;
+        assert!(error.contains("/etc/kubernetes/"), "{error}");
         std::fs::write(&manifest, &text).unwrap();
+        // Its server would not be trusted at the last level.
+        let kubeconfig = etc(&site, "scheduler.conf");
+        let before = std::fs::read(&kubeconfig).unwrap();
+        let other = root_named("kubernetes").certificate.to_pem();
+        let changed = splice_authority(&before, other.as_bytes()).unwrap();
+        std::fs::write(&kubeconfig, changed.expose()).unwrap();
+        let error = refusal(&site, made()).await;
+        assert!(error.starts_with("/etc/kubernetes/scheduler.conf: it trusts"), "{error}");
+        std::fs::write(&kubeconfig, before).unwrap();
+        // One that is only watched would be lost at the last level.
+        let configuration = site.disk.dir.path().join("etc/kubecertd/kubecertd.toml");
+        std::fs::create_dir_all(configuration.parent().unwrap()).unwrap();
+        let pki = "/etc/kubernetes/pki/watched";
+        let entry = format!(
+            "[[credential]]\nname = \"watched\"\ncertificate = \"{pki}.crt\"\nkey = \"{pki}.key\"\n"
+        );
+        std::fs::write(&configuration, entry).unwrap();
+        for ending in ["crt", "key"] {
+            let from = etc(&site, &format!("pki/apiserver.{ending}"));
+            std::fs::copy(from, etc(&site, &format!("pki/watched.{ending}"))).unwrap();
+        }
+        let error = refusal(&site, made()).await;
+        assert!(error.contains("watched: issued by the root CA, and not by kubecertd"), "{error}");
+        std::fs::remove_file(&configuration).unwrap();
         let leaf = etc(&site, "pki/apiserver.crt");
         let before = std::fs::read(&leaf).unwrap();
         std::fs::write(&leaf, "nothing").unwrap();
@@ -251,6 +297,20 @@ async fn node_that_is_not_ready_is_refused() {
         std::fs::write(&leaf, before).unwrap();
         assert_untouched(&site);
         started(&site, made()).await.unwrap();
+    })
+    .await;
+}
+
+/// Another node would never have the first level.
+#[tokio::test(flavor = "current_thread")]
+async fn cluster_of_several_nodes_is_refused() {
+    local(async {
+        let site = Site::new().await;
+        site.put_node("cp1", None);
+        site.put_node("w1", None);
+        let error = refusal(&site, made()).await;
+        assert!(error.contains("other nodes: w1;"), "{error}");
+        assert_untouched(&site);
     })
     .await;
 }
