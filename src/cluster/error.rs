@@ -60,7 +60,7 @@ impl ClusterError {
 
     /// Whether another server may give another answer: one that answers with an error of its own,
     /// or does not answer.
-    pub(super) fn is_of_server(&self) -> bool {
+    pub fn is_of_server(&self) -> bool {
         matches!(self, Self::Away(_)) || self.code().is_some_and(|code| code >= 500 || code == 429)
     }
 }

@@ -1,9 +1,14 @@
 //! The intent that this node follows: the one that it keeps, or a newer one of the cluster.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use super::kept::{
     Rotation, RotationError, administrator_api, anchors, forget, is_over, keys, kubelet_api,
     read_rotation, root_authority, verify_of_cluster,
 };
+use crate::cluster::ClusterError;
 use crate::formats::rotation_intent::SignedIntent;
 use crate::observe::Node;
 use crate::pass::Pass;
@@ -18,13 +23,21 @@ pub(super) struct FoundIntent {
     cluster: String,
 }
 
+/// How long a pass waits for the intent of the cluster: it goes on with the one that it keeps.
+const ASK_LIMIT: Duration = Duration::from_secs(10);
+
+const TOO_LATE: &str = "no API server answered in time";
+
 impl Pass<'_> {
     /// The rotation that this node takes part in now: a newer intent of the cluster is kept first.
     /// Where the API is away, the node goes on with what it keeps.
     pub(super) fn find_rotation(&mut self) -> Result<Option<Rotation>, RotationError> {
         let node = self.node;
         let asks = node.root.is_host() && root_authority(node).is_ok();
-        self.follow(if asks { block_on(of_cluster(node)).ok() } else { None })
+        let away = || RotationError::Cluster(ClusterError::Away(TOO_LATE.to_owned()));
+        let ask = || block_on(async { timeout(ASK_LIMIT, of_cluster(node)).await });
+        let found = asks.then(ask).and_then(Result::ok);
+        self.follow(found.map(|found| found.unwrap_or_else(|_| Err(away()))))
     }
 
     /// The same with what was found in the cluster; `None` where it was not asked.
@@ -83,6 +96,8 @@ impl Pass<'_> {
 pub(super) async fn of_cluster(node: &Node) -> Result<Option<FoundIntent>, RotationError> {
     let api = match administrator_api(node).await {
         Ok(api) => api,
+        // kubelet reaches none, either.
+        Err(error) if error.is_of_server() => return Err(error.into()),
         Err(_) => kubelet_api(node).await?,
     };
     let Some(object) = api.rotation().await? else { return Ok(None) };
