@@ -48,8 +48,6 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 /// When it can't start. Once it runs, only a signal stops it.
 pub async fn run(options: Options) -> Result<(), DaemonError> {
     let mut daemon = Daemon::start(options).await?;
-    // Before systemd says that it runs: else a reader would take the earlier process's for its own.
-    daemon.publish_status();
     daemon.notify.send_ready(&daemon.activity());
     daemon.begin();
     loop {
