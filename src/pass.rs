@@ -452,8 +452,7 @@ fn subject<'e>(node: &'e Node, credential: &'e CredentialName) -> Subject<'e> {
 /// # Errors
 /// When it can't be opened, or another process holds it.
 pub(crate) fn open_store(node: &Node) -> Result<(Store<'_>, Recovered), StoreError> {
-    let roots = node.catalog.authorities.iter().filter(|authority| authority.root);
-    let of_root = roots.flat_map(|one| {
+    let of_root = node.catalog.root_authority().into_iter().flat_map(|one| {
         [one.certificate.clone(), one.key.clone()].into_iter().chain(signing_files(one))
     });
     let state = &node.settings.paths.state;

@@ -41,7 +41,7 @@ pub fn replace_root_certificate(
         kind: Kind::Certificate,
     });
     for (_, path) in kubeconfigs {
-        match kubeconfig(root, path, new) {
+        match kubeconfig(root, path, |old| with_authority_renewed(path, old, new)) {
             Ok(Some(_)) if replacement.files.iter().any(|one| one.path == *path) => {}
             Ok(found) => replacement.files.extend(found),
             Err(reason) => replacement.left.push(format!("{path}: {reason}")),
@@ -50,17 +50,19 @@ pub fn replace_root_certificate(
     Ok(replacement)
 }
 
-fn kubeconfig(
+/// Composes a kubeconfig that is to trust other CA certificates; `None` where there is none, or
+/// nothing of it changes.
+///
+/// # Errors
+/// When it can't be read or changed, or others than root can write it: what they can write is not
+/// replaced by root.
+pub(super) fn kubeconfig(
     root: &Root,
     path: &AbsolutePath,
-    new: &Certificate,
+    compose: impl FnOnce(&Secret) -> Result<Option<Secret>, ComposeError>,
 ) -> Result<Option<NewFile>, String> {
     let Some(old) = Files::read(root, path).map_err(|e| e.to_string())? else { return Ok(None) };
-    let failed = |e: ComposeError| e.to_string();
-    let Some(content) = with_authority_renewed(path, &old, new).map_err(failed)? else {
-        return Ok(None);
-    };
-    // What others can write is not replaced by root.
+    let Some(content) = compose(&old).map_err(|e| e.to_string())? else { return Ok(None) };
     if root.is_writable_by_others(path).unwrap_or(true) {
         return Err("it is writable by others than root".to_owned());
     }

@@ -2,6 +2,7 @@
 //! of the store: its contents are checked before anything is replaced, and the old ones are in a
 //! backup.
 
+use super::root_certificate::kubeconfig;
 use crate::credentials::{ComposeError, Files, Loaded, Stored, load, with_roots};
 use crate::formats::edit::EditError;
 use crate::formats::manifest::with_flags;
@@ -190,7 +191,7 @@ impl RotationFiles<'_> {
             if files.iter().any(|file| file.path == *path) {
                 continue;
             }
-            match self.trusting(path, roots, &wanted) {
+            match kubeconfig(self.root, path, |old| with_roots(path, old, roots, &wanted)) {
                 Ok(file) => files.extend(file),
                 Err(reason) => left.push(format!("{path}: {reason}")),
             }
@@ -206,23 +207,6 @@ impl RotationFiles<'_> {
         })?;
         written.left = left;
         Ok(written)
-    }
-
-    fn trusting(
-        &self,
-        path: &AbsolutePath,
-        roots: [&Certificate; 2],
-        wanted: &[&Certificate],
-    ) -> Result<Option<NewFile>, String> {
-        let old = Files::read(self.root, path).map_err(|e| e.to_string())?;
-        let Some(old) = old else { return Ok(None) };
-        let new = with_roots(path, &old, roots, wanted).map_err(|e| e.to_string())?;
-        let Some(content) = new else { return Ok(None) };
-        if self.root.is_writable_by_others(path).unwrap_or(true) {
-            return Err("it is writable by others than root".to_owned());
-        }
-        let old = Some(Digest::of(old.expose()));
-        Ok(Some(NewFile { path: path.clone(), content, old, kind: Kind::Private }))
     }
 
     /// Gives kube-controller-manager these files to sign with: the files first, then the flags of

@@ -21,12 +21,15 @@ use crate::plan::RootJudgement;
 /// The largest size of a certificate or key.
 const MAX_FILE_BYTES: usize = 1 << 20;
 
-/// Reads the certificate and its key from paths on this machine, independent of `--root`.
 fn read(options: &NewRootOptions) -> Result<SuppliedRoot, Failure> {
+    read_root(&options.certificate, options.key.as_deref())
+}
+
+/// Reads the certificate and its key from paths on this machine, independent of `--root`.
+pub(super) fn read_root(certificate: &Path, key: Option<&Path>) -> Result<SuppliedRoot, Failure> {
     let failed = |path: &Path, e: SuppliedRootError| {
         Failure::SuppliedRoot(format!("{}: {e}", path.display()))
     };
-    let NewRootOptions { certificate, key, .. } = options;
     let root = SuppliedRoot::read(&content(certificate)?).map_err(|e| failed(certificate, e))?;
     match key {
         Some(key) => root.with_key(&content(key)?).map_err(|e| failed(key, e)),

@@ -3,20 +3,18 @@
 use std::fmt::Write as _;
 
 use super::arguments::{RotateCommand, StartRotationOptions};
-use super::new_root::content;
+use super::new_root::read_root;
 use super::out::{self, BAD, GOOD, PLAIN, SOON, paint};
 use super::words::date;
 use super::{Exit, Failure};
-use crate::credentials::SuppliedRoot;
 use crate::formats::rotation_intent::RotationIntent;
-use crate::formats::x509::{DistinguishedName, NamePart};
+use crate::formats::x509::{Certificate, DistinguishedName, NamePart};
 use crate::model::{Agreement, NodeProgress, RotationLevel, Timestamp};
 use crate::observe::{Node, host_name};
 use crate::pass::rotation::NodeStanding;
-use crate::pass::rotation::order::{
-    Order, Replacement, Standing, StartOrder, carry_out, standing, start,
-};
+use crate::pass::rotation::order::{Order, Standing, carry_out, standing};
 use crate::pass::rotation::preview::{RotationPreview, preview};
+use crate::pass::rotation::start::{Replacement, StartOrder, start};
 
 /// The width of a bar.
 const BAR: usize = 24;
@@ -42,13 +40,12 @@ fn begin(node: &Node, options: &StartRotationOptions, now: Timestamp) -> Result<
     out::print(&format!(
         "{} the root CA {} is replaced by {}, valid until {}. The nodes go to level {}; `kubecertd \
          ca rotate status` shows how far they are.\nKeep a copy of the new key in a safe place: \
-         after the last level it is {} on the control-plane nodes.\n",
+         after the last level it is ca.key on the control-plane nodes.\n",
         paint(GOOD, "started"),
         intent.old.subject,
         intent.new.subject,
         date(intent.new.not_after),
         intent.goal,
-        "ca.key",
     ));
     Ok(Exit::Fine)
 }
@@ -72,13 +69,8 @@ fn show_plan(node: &Node, options: &StartRotationOptions, now: Timestamp) -> Res
 
 fn plan(found: &RotationPreview) -> String {
     let RotationPreview { intent, nodes, objects } = found;
-    let mut text = format!(
-        "Old root CA:  {}, until {}\nNew root CA:  {}, until {}\n\nNodes:\n",
-        intent.old.subject,
-        date(intent.old.not_after),
-        intent.new.subject,
-        date(intent.new.not_after)
-    );
+    let mut text = roots(intent);
+    text.push_str("\nNodes:\n");
     for node in nodes {
         let role = node.role.as_str();
         let _ = match &node.version {
@@ -102,6 +94,13 @@ fn plan(found: &RotationPreview) -> String {
     text
 }
 
+fn roots(RotationIntent { old, new, .. }: &RotationIntent) -> String {
+    let line = |which, root: &Certificate| {
+        format!("{which} root CA:  {}, until {}\n", root.subject, date(root.not_after))
+    };
+    line("Old", old) + &line("New", new)
+}
+
 /// What no command can find out.
 const NOT_KNOWN: &str = "
 Restarted on each control-plane node: kube-controller-manager six times, kube-scheduler and kubelet
@@ -115,14 +114,7 @@ fn replacement(options: &StartRotationOptions) -> Result<Replacement, Failure> {
         let subject = options.subject.as_deref().map(subject).transpose();
         return Ok(Replacement::Made(subject.map_err(Failure::SuppliedRoot)?));
     };
-    let failed = |path: &std::path::Path, e: &dyn std::fmt::Display| {
-        Failure::SuppliedRoot(format!("{}: {e}", path.display()))
-    };
-    let root = SuppliedRoot::read(&content(certificate)?).map_err(|e| failed(certificate, &e))?;
-    let root = match &options.key {
-        Some(key) => root.with_key(&content(key)?).map_err(|e| failed(key, &e))?,
-        None => root,
-    };
+    let root = read_root(certificate, options.key.as_deref())?;
     Ok(Replacement::Supplied(Box::new(root), options.allow_trusted_root))
 }
 
@@ -175,19 +167,7 @@ fn status(node: &Node, now: Timestamp) -> Result<Exit, Failure> {
 /// The whole screen.
 fn screen(intent: &RotationIntent, nodes: &[NodeStanding]) -> String {
     let Agreement { from, to, .. } = intent.agreement;
-    let mut text = String::new();
-    let _ = writeln!(
-        text,
-        "Old root CA:  {}, until {}",
-        intent.old.subject,
-        date(intent.old.not_after)
-    );
-    let _ = writeln!(
-        text,
-        "New root CA:  {}, until {}",
-        intent.new.subject,
-        date(intent.new.not_after)
-    );
+    let mut text = roots(intent);
     let _ = writeln!(text, "Started:      {} by {}", intent.started, intent.operator);
     let goal = if intent.is_stepwise { ", each level is ordered" } else { "" };
     let _ = writeln!(text, "Goal:         {}{goal}", intent.goal);

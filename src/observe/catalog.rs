@@ -103,6 +103,12 @@ impl Catalog {
         self.credentials.iter().find(|credential| credential.name.as_str() == ADMINISTRATOR)
     }
 
+    /// Returns the cluster's root CA, where the profile has one.
+    #[must_use]
+    pub fn root_authority(&self) -> Option<&Authority> {
+        self.authorities.iter().find(|authority| authority.root)
+    }
+
     /// Returns the credentials that have copies, each once.
     #[must_use]
     pub fn originals(&self) -> BTreeSet<&CredentialName> {
@@ -124,6 +130,12 @@ impl Catalog {
         });
         let kubelets = self.kubeconfigs.iter().map(|(name, file)| (name.clone(), file.clone()));
         own.chain(kubelets).collect()
+    }
+
+    /// Returns those of [`Self::kubeconfig_files`] that are not kubelet's.
+    pub fn kubeconfigs_of_others(&self) -> impl Iterator<Item = (CredentialName, AbsolutePath)> {
+        let is_kubelets = |file: &AbsolutePath| self.kubeconfigs.values().any(|one| one == file);
+        self.kubeconfig_files().into_iter().filter(move |(_, file)| !is_kubelets(file))
     }
 
     /// Whether a manifest is by its name that of a component of the profile for which none was

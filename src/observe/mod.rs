@@ -6,6 +6,7 @@
 pub mod catalog;
 mod cluster_node;
 mod conditions;
+mod controller_manager;
 mod copies;
 mod evidence;
 mod facts;
@@ -28,6 +29,9 @@ mod wanted;
 pub use catalog::Catalog;
 pub use cluster_node::{NodeNotFound, check_cluster_node};
 pub use conditions::{Conditions, conditions};
+pub use controller_manager::{
+    ControllerManager, SIGNING_FLAGS, controller_manager_manifest, signing_files,
+};
 pub use evidence::node_name;
 pub use facts::{Observation, observe};
 pub use fingerprints::{fingerprints, node_role};
@@ -35,8 +39,8 @@ pub use kubelet::is_node_name;
 pub use node::{Config, ConfigFile, Node, NodeError, Platform, USUAL_CONFIG, host_name};
 pub use renewers::other_renewers;
 pub use rotation::{
-    AcceptedClients, RotationTrouble, RunningServices, SIGNING_FLAGS, SigningValues,
-    controller_manager_manifest, find_rotation, is_for_servers, issued_by_root, signing_files,
+    AcceptedClients, RotationTrouble, RunningServices, find_rotation, is_for_servers,
+    issued_by_root,
 };
 pub use services::{
     PeerAccess, ServicesSeen, ask_peers, leader_lease, neighbours, one as service, services,

@@ -5,28 +5,24 @@
 //! place is another rotation, or a change by hand: then nothing is known, and the text says what
 //! was found.
 
+use super::controller_manager::{
+    CONTROLLER_MANAGER, ControllerManager, SIGNING_FLAGS, signing_files,
+};
 use super::{Catalog, Node};
 use crate::credentials::{
     Cluster, Files as _, Loaded, LoadedKey, ObservedFiles, Stored, cluster, load, read_key,
 };
 use crate::drivers::processes::Process;
-use crate::formats::manifest::Pod;
 use crate::formats::rotation_intent::RotationIntent;
 use crate::formats::x509::{Certificate, PrivateKey, certificates};
 use crate::model::{
     AbsolutePath, Authority, CaFile, Chain, ContentName, Credential, CredentialName,
     FoundControlPlane, FoundRotation, Freshness, Location, Presence, ReadByProgram, Reading,
-    Renewal, RootCa, SIGNING_FILES, Service, ServiceKind, ServiceMemory, SigningFiles, TrustSource,
-    TrustedRoots, Use,
+    Renewal, RootCa, Service, ServiceMemory, SigningFiles, TrustSource, TrustedRoots, Use,
 };
 use crate::plan::{JudgedService, started_before};
-use crate::store::LARGEST_FILE;
-
-/// The flags of kube-controller-manager that name the certificate and the key to sign with.
-pub const SIGNING_FLAGS: [&str; 2] = ["cluster-signing-cert-file", "cluster-signing-key-file"];
 
 const API_SERVER: &str = "kube-apiserver";
-const CONTROLLER_MANAGER: &str = "kube-controller-manager";
 const SCHEDULER: &str = "kube-scheduler";
 const KUBELET: &str = "kubelet";
 
@@ -79,7 +75,7 @@ pub fn find_rotation(
 ) -> Result<FoundRotation, RotationTrouble> {
     let catalog = &node.catalog;
     let missing = || RotationTrouble::Unreadable("the profile has no root CA".to_owned());
-    let authority = catalog.authorities.iter().find(|one| one.root).ok_or_else(missing)?;
+    let authority = catalog.root_authority().ok_or_else(missing)?;
     let finder = Finder { node, files, intent, services, authority };
     let ca = finder.ca_file()?;
     let kubelet = finder.kubelet_credential()?;
@@ -208,11 +204,8 @@ impl Finder<'_> {
     ) -> Result<Option<FoundControlPlane>, RotationTrouble> {
         let Some(ca_key) = self.ca_key()? else { return Ok(None) };
         let (clients, servers) = self.leaves()?;
-        let catalog = &self.node.catalog;
-        let is_kubelets = |file: &AbsolutePath| catalog.kubeconfigs.values().any(|one| one == file);
-        let kubeconfigs = catalog.kubeconfig_files();
-        let own = kubeconfigs.iter().filter(|(_, file)| !is_kubelets(file));
-        let own = own.map(|(credential, file)| (credential, file));
+        let kubeconfigs: Vec<_> = self.node.catalog.kubeconfigs_of_others().collect();
+        let kubeconfigs = kubeconfigs.iter().map(|(credential, file)| (credential, file));
         let (signing, signing_is_loaded) = self.signing()?;
         Ok(Some(FoundControlPlane {
             ca_key,
@@ -220,7 +213,7 @@ impl Finder<'_> {
             signing_fits: self.signing_fits(signing),
             signing_is_loaded,
             not_issued_here: self.not_issued_here(),
-            kubeconfigs: self.trust_of(own)?,
+            kubeconfigs: self.trust_of(kubeconfigs)?,
             clients,
             servers,
             api_server_accepts,
@@ -267,19 +260,10 @@ impl Finder<'_> {
     /// The files that kube-controller-manager signs with, and whether the running one has these
     /// flags.
     fn signing(&self) -> Result<(SigningFiles, bool), RotationTrouble> {
-        let Some(manifest) = controller_manager_manifest(self.node) else {
-            let reason = "the manifest of kube-controller-manager was not found";
-            return Err(RotationTrouble::Unreadable(reason.to_owned()));
-        };
-        let unreadable =
-            |reason: String| RotationTrouble::Unreadable(format!("{manifest}: {reason}"));
-        let content = self.files.read(&manifest).map_err(|e| unreadable(e.to_string()))?;
-        let content = content.ok_or_else(|| unreadable("it does not exist".to_owned()))?;
-        let text = String::from_utf8(content.expose().to_vec())
-            .map_err(|_| unreadable("it is not UTF-8 text".to_owned()))?;
-        let pod = Pod::parse(&text).map_err(|e| unreadable(e.to_string()))?;
-        let pod = pod.of_component(CONTROLLER_MANAGER);
-        let values = SigningValues::of(&pod, self.authority).map_err(&unreadable)?;
+        let found = ControllerManager::read(self.node, self.files);
+        let found = found.map_err(RotationTrouble::Unreadable)?;
+        let values = found.signing_values(self.authority).map_err(RotationTrouble::Unreadable)?;
+        let ControllerManager { manifest, pod } = found;
         let present = SIGNING_FLAGS.map(|flag| pod.flag(flag).unwrap_or_default().to_owned());
         let shown = [0, 1].map(|at| {
             let (flag, value) = (SIGNING_FLAGS.get(at), present.get(at));
@@ -481,87 +465,6 @@ pub fn issued_by_root<'c>(
 pub fn is_for_servers(certificate: &Certificate) -> bool {
     let usage = certificate.extended_key_usage.as_ref();
     usage.is_some_and(|usage| usage.server_auth && !usage.client_auth)
-}
-
-/// The files of its own with which kube-controller-manager signs during a rotation: certificate and
-/// key, beside `ca.crt`, which it has mounted.
-#[must_use]
-pub fn signing_files(authority: &Authority) -> [AbsolutePath; 2] {
-    SIGNING_FILES.map(|name| {
-        authority.certificate.sibling(name).unwrap_or_else(|_| authority.certificate.clone())
-    })
-}
-
-/// The values of the two signing flags, as the container sees the files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SigningValues {
-    /// For `ca.crt` and `ca.key`.
-    pub ca_files: [String; 2],
-    /// For the files of its own.
-    pub own: [String; 2],
-}
-
-impl SigningValues {
-    /// The values beside those that a pod has now.
-    ///
-    /// # Errors
-    /// When the pod lacks a flag, or does not see the files beside it.
-    pub fn of(pod: &Pod, authority: &Authority) -> Result<Self, String> {
-        let value = |flag: &str, file: &AbsolutePath| {
-            let present = pod.flag(flag).ok_or_else(|| format!("it lacks --{flag}"))?;
-            let name = file.as_path().file_name().unwrap_or_default();
-            let value = std::path::Path::new(present).with_file_name(name);
-            let value = value.to_string_lossy().into_owned();
-            match pod.host_path(&value) {
-                Ok(seen) if seen == *file => Ok(value),
-                Ok(_) | Err(_) => Err(format!(
-                    "kube-controller-manager does not see {file} beside the file that --{flag} \
-                     names: mount the directory, as kubeadm does"
-                )),
-            }
-        };
-        let both = |[certificate, key]: [&AbsolutePath; 2]| {
-            let [of_certificate, of_key] = SIGNING_FLAGS;
-            Ok::<_, String>([value(of_certificate, certificate)?, value(of_key, key)?])
-        };
-        let [certificate, key] = &signing_files(authority);
-        Ok(Self {
-            ca_files: both([&authority.certificate, &authority.key])?,
-            own: both([certificate, key])?,
-        })
-    }
-
-    /// The same by the manifest of this node.
-    ///
-    /// # Errors
-    /// When it can't be read, too.
-    pub fn of_node(node: &Node, authority: &Authority) -> Result<Self, String> {
-        let manifest = controller_manager_manifest(node);
-        let manifest = manifest.ok_or("the manifest of kube-controller-manager was not found")?;
-        let content = node.root.read(&manifest, LARGEST_FILE).map_err(|e| e.to_string())?;
-        let text = std::str::from_utf8(content.bytes.expose()).map_err(|e| e.to_string())?;
-        let pod = Pod::parse(text).map_err(|e| format!("{manifest}: {e}"))?;
-        Self::of(&pod.of_component(CONTROLLER_MANAGER), authority)
-            .map_err(|reason| format!("{manifest}: {reason}"))
-    }
-
-    /// Those for these files.
-    #[must_use]
-    pub fn for_files(&self, signing: SigningFiles) -> [&str; 2] {
-        match signing {
-            SigningFiles::CaFiles => self.ca_files.each_ref().map(String::as_str),
-            SigningFiles::Own(_) => self.own.each_ref().map(String::as_str),
-        }
-    }
-}
-
-/// The manifest of kube-controller-manager on this node.
-#[must_use]
-pub fn controller_manager_manifest(node: &Node) -> Option<AbsolutePath> {
-    let mut services = node.catalog.services.iter();
-    let service = services.find(|one| one.name.as_str() == CONTROLLER_MANAGER)?;
-    let ServiceKind::StaticPod { manifest: Some(file), .. } = &service.kind else { return None };
-    AbsolutePath::new(node.settings.paths.manifests.as_path().join(file)).ok()
 }
 
 fn interference(object: &impl ToString, found: &str) -> RotationTrouble {

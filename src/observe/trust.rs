@@ -20,9 +20,7 @@ pub fn kubeconfig_trust(
     listed: &[Certificate],
     now: Timestamp,
 ) -> Vec<TrustFacts> {
-    let Some(authority) = catalog.authorities.iter().find(|authority| authority.root) else {
-        return Vec::new();
-    };
+    let Some(authority) = catalog.root_authority() else { return Vec::new() };
     let server = ApiServer::of(root, catalog, authority);
     let compared = Compared { authority, listed, server, now };
     let files = catalog.kubeconfig_files();

@@ -3,8 +3,10 @@
 use super::membership;
 use super::orders::Orders;
 use super::survey::{Survey, policy, survey};
+use crate::drivers::timedate;
 use crate::model::{
-    ClockFacts, Constraints, Deferral, MembershipFinding, MembershipVerdict, Policy, ServiceMemory,
+    ClockFacts, ClockTrust, Constraints, Deferral, MembershipFinding, MembershipVerdict, Policy,
+    ServiceMemory, Timestamp,
 };
 use crate::observe::{Conditions, Node, conditions};
 use crate::plan::{
@@ -39,6 +41,13 @@ pub fn preview(node: &Node, orders: &Orders<'_>) -> Preview {
     let mut preview = decide(node, orders, survey, &state, &memory);
     preview.notes.extend(note);
     preview
+}
+
+/// What is thought of the clock where a command, and no pass, is to sign something.
+pub(super) fn clock_trust(node: &Node, trust: bool, now: Timestamp) -> ClockTrust {
+    let (memory, _) = PassMemory::read(&node.root, &node.settings.paths.state);
+    let synchronised = timedate::synchronised_now(timedate::LIMIT);
+    judge_clock(&ClockFacts { now, last_seen: memory.last_seen, synchronised }, trust)
 }
 
 /// Decides about a survey, by what is remembered of earlier passes and of the services.

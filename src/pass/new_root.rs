@@ -147,8 +147,7 @@ pub fn install(
 }
 
 fn root_authority(node: &Node) -> Result<&Authority, InstallRootError> {
-    let mut all = node.catalog.authorities.iter();
-    all.find(|authority| authority.root).ok_or(InstallRootError::NoRoot)
+    node.catalog.root_authority().ok_or(InstallRootError::NoRoot)
 }
 
 /// Whether the files of the root CA hold this certificate alone, and its key.

@@ -9,6 +9,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::decision::clock_trust;
 use super::memory::{note_put_in_place, replaced_ca_certificates};
 use super::new_root::list;
 use super::{PassError, open_store};
@@ -16,19 +17,16 @@ use crate::act::{RootReplacement, replace_root_certificate};
 use crate::credentials::{
     LoadedAuthority, LoadedKey, ObservedFiles, load, load_authority, with_authority_renewed,
 };
-use crate::drivers::timedate;
 use crate::formats::kubeadm::ca_certificate_validity;
 use crate::formats::x509::{
     Certificate, IssueError, LeafLoss, ReadError, RenewRootError, Terms, certificates, lost_leaves,
     random_serial, renew_root,
 };
 use crate::model::{
-    Authority, ClockFacts, ClockTrust, CredentialName, InvalidName, RootRelation, Secret,
-    Timestamp, days,
+    Authority, ClockTrust, CredentialName, InvalidName, RootRelation, Secret, Timestamp, days,
 };
 use crate::observe::{Node, Platform, trust_files};
-use crate::plan::{RootFault, judge_clock, root_faults};
-use crate::state::PassMemory;
+use crate::plan::{RootFault, root_faults};
 use crate::store::{self, Change, Generation, LARGEST_FILE, Store, StoreError};
 use crate::sys::FileError;
 
@@ -206,9 +204,8 @@ impl<'n> Place<'n> {
         if node.platform == Platform::StarlingX {
             return Err(RootRenewalError::Platform(PassError::Platform));
         }
-        let mut all = node.catalog.authorities.iter();
         let no_root = || RootRenewalError::Authority("the profile has no root CA".to_owned());
-        let authority = all.find(|authority| authority.root).ok_or_else(no_root)?;
+        let authority = node.catalog.root_authority().ok_or_else(no_root)?;
         let (store, recovered) = open_store(node)?;
         let loaded = load_authority(&node.root, authority);
         Ok(Self { node, authority, loaded, store, notes: recovered.notes })
@@ -332,21 +329,28 @@ impl<'n> Place<'n> {
     }
 }
 
-/// The dates of the renewed root: as long as kubeadm's configuration says, or as the old one was.
+/// The dates of the renewed root.
 fn terms(
     node: &Node,
     old: &Certificate,
     trust_clock: bool,
     now: Timestamp,
 ) -> Result<Terms, RootRenewalError> {
-    let (memory, _) = PassMemory::read(&node.root, &node.settings.paths.state);
-    let synchronised = timedate::synchronised_now(timedate::LIMIT);
-    let clock = ClockFacts { now, last_seen: memory.last_seen, synchronised };
-    let backdate = match judge_clock(&clock, trust_clock) {
+    let backdate = match clock_trust(node, trust_clock, now) {
         ClockTrust::Trusted => node.settings.renewal.backdate.as_duration(),
         ClockTrust::TrustedUnsynchronised => BACKDATE_UNSYNCHRONISED,
         ClockTrust::NotTrusted(reason) => return Err(RootRenewalError::Clock(reason)),
     };
+    Ok(Terms {
+        serial: random_serial()?,
+        not_before: now.minus(backdate).max(old.not_before),
+        not_after: now.plus(root_validity(node, old)),
+    })
+}
+
+/// How long a root CA is valid that takes the place of this one: as kubeadm's configuration says,
+/// or as long as it was.
+pub(super) fn root_validity(node: &Node, old: &Certificate) -> Duration {
     let configuration = node.root.read_root_only(&node.settings.paths.kubeadm, LARGEST_FILE).ok();
     let stated = configuration.and_then(|content| {
         let text = String::from_utf8(content.bytes.expose().to_vec()).ok()?;
@@ -354,9 +358,5 @@ fn terms(
     });
     let seconds = old.not_after.seconds_since(old.not_before);
     let as_before = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
-    Ok(Terms {
-        serial: random_serial()?,
-        not_before: now.minus(backdate).max(old.not_before),
-        not_after: now.plus(stated.unwrap_or(as_before)),
-    })
+    stated.unwrap_or(as_before)
 }

@@ -14,6 +14,7 @@ pub mod order;
 pub mod preview;
 mod publish;
 pub(super) mod report;
+pub mod start;
 mod step;
 #[cfg(test)]
 mod tests;

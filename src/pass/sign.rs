@@ -5,19 +5,18 @@
 //! which has to have that Node; the request only has to agree.
 
 use super::PassError;
+use super::decision::clock_trust;
 use super::survey::{policy, survey};
 use crate::credentials::load_authority;
-use crate::drivers::timedate;
 use crate::formats::x509::{
     Certificate, IssueError, NodeRequest, NodeRequestError, Terms, random_serial,
 };
 use crate::model::{
     AuthorityCondition, AuthorityFacts, AuthorityJudgement, AuthorityKey, AuthorityState,
-    ClockFacts, ClockTrust, Timestamp,
+    ClockTrust, Timestamp,
 };
 use crate::observe::{Node, NodeNotFound, Platform, check_cluster_node, is_node_name};
-use crate::plan::{judge_clock, policy_for_clock, terms};
-use crate::state::PassMemory;
+use crate::plan::{policy_for_clock, terms};
 use crate::sys::block_on;
 
 /// Why nothing was signed.
@@ -102,10 +101,7 @@ fn trouble(facts: &AuthorityFacts, judgement: AuthorityJudgement) -> String {
 
 /// The dates of a certificate that a pass would issue for kubelet of this node.
 fn signing_terms(node: &Node, root: &AuthorityFacts, now: Timestamp) -> Result<Terms, SignError> {
-    let (memory, _) = PassMemory::read(&node.root, &node.settings.paths.state);
-    let synchronised = timedate::synchronised_now(timedate::LIMIT);
-    let clock = ClockFacts { now, last_seen: memory.last_seen, synchronised };
-    let trust = judge_clock(&clock, false);
+    let trust = clock_trust(node, false, now);
     if let ClockTrust::NotTrusted(reason) = trust {
         return Err(SignError::Clock(reason));
     }

@@ -4,11 +4,13 @@
 //! The agreement follows from the facts, and its object is replaced only where it is as it was
 //! read: when two nodes write it at the same time, both write the same one, and one of them fails.
 
-use super::kept::{Rotation, RotationError, administrator_api, forget, is_over, root_authority};
+use super::kept::{
+    Rotation, RotationError, administrator_api, forget, is_over, root_authority, sign,
+};
 use super::publish::{Published, publish};
 use super::report::RotationReport;
 use crate::cluster::{ClusterApi, RotationObject};
-use crate::formats::rotation_intent::{IntentError, RotationIntent, SignedIntent};
+use crate::formats::rotation_intent::{RotationIntent, SignedIntent};
 use crate::formats::x509::PrivateKey;
 use crate::model::{Agreement, FoundReport, NodeProgress, ReportedNode, RotationLevel};
 use crate::observe::{Node, node_name};
@@ -102,12 +104,12 @@ pub(super) async fn coordinate(
         return Ok(Coordinated::Waits(vec!["a newer intent is in the cluster".to_owned()]));
     }
     let intent = &rotation.intent;
+    // Of a rotation that is paused on the way nothing is written.
     if let Some(reason) = &intent.paused {
         return Ok(Coordinated::Waits(vec![format!("it is paused: {reason}")]));
     }
     let standings = standings(&api, intent, own).await?;
     let waits: Vec<_> = standings.iter().filter_map(|one| one.waits(intent)).collect();
-    // Of a rotation that is paused on the way nothing is written.
     let (kept, _) = KeptRotation::read(&node.root, &node.settings.paths.state);
     let authority = root_authority(node)?;
     let Published { waits: of_objects, held: stops, written } =
@@ -196,9 +198,7 @@ pub(super) async fn write(
 ) -> Result<(), RotationError> {
     let keys: Vec<&PrivateKey> =
         [&rotation.keys.old, &rotation.keys.new].into_iter().flatten().collect();
-    let place = "could not be signed";
-    let failed = |source: IntentError| RotationError::Intent { place, source };
-    let signed = next.sign(&keys).map_err(failed)?;
+    let signed = sign(next, &keys)?;
     if !is_followed_by_all(&signed, next) {
         return Err(RotationError::NoKeys);
     }

@@ -5,7 +5,7 @@ use crate::act::RotationKeys;
 use crate::cluster::{ClusterApi, ClusterError, ObjectError};
 use crate::credentials::{Files as _, LoadedKey, read_key};
 use crate::formats::rotation_intent::{IntentError, RotationIntent, SignedIntent};
-use crate::formats::x509::{Certificate, certificates};
+use crate::formats::x509::{Certificate, PrivateKey, certificates};
 use crate::model::{Agreement, Authority, RootCa, RotationLevel};
 use crate::observe::{Node, signing_files};
 use crate::state::{KeptRotation, rotation_key};
@@ -107,7 +107,7 @@ pub fn read_rotation(node: &Node) -> Result<Option<Rotation>, RotationError> {
 
 /// The root CA in the catalog.
 pub(super) fn root_authority(node: &Node) -> Result<&Authority, RotationError> {
-    node.catalog.authorities.iter().find(|one| one.root).ok_or(RotationError::NoRoot)
+    node.catalog.root_authority().ok_or(RotationError::NoRoot)
 }
 
 /// The certificates in `ca.crt`, which decide what intent is followed.
@@ -141,6 +141,15 @@ pub(super) fn verify_of_cluster(
         return Err(RotationError::OtherCluster { found: intent.cluster, own });
     }
     Ok(intent)
+}
+
+/// Signs an intent with these keys.
+pub(super) fn sign(
+    intent: &RotationIntent,
+    keys: &[&PrivateKey],
+) -> Result<SignedIntent, RotationError> {
+    let place = "could not be signed";
+    intent.sign(keys).map_err(|source| RotationError::Intent { place, source })
 }
 
 /// The keys of the two roots that are on this node. An earlier rotation, or one that another node

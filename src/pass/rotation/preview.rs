@@ -2,7 +2,8 @@
 //! written.
 
 use super::kept::{RotationError, administrator_api};
-use super::order::{OrderError, StartOrder, own_name, prepare};
+use super::order::{OrderError, own_name};
+use super::start::{StartOrder, prepare};
 use crate::cluster::{ObjectError, PublishedCopies, RootChange, TrustReport};
 use crate::formats::rotation_intent::RotationIntent;
 use crate::model::{CaFile, NodeRole, ReportedNode, Timestamp};

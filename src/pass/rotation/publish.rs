@@ -13,7 +13,7 @@ use crate::formats::kubeadm::with_controller_manager_arguments;
 use crate::formats::rotation_intent::RotationIntent;
 use crate::formats::x509::Certificate;
 use crate::model::{Authority, RotationLevel, SigningFiles};
-use crate::observe::{Node, SIGNING_FLAGS, SigningValues};
+use crate::observe::{ControllerManager, Node, SIGNING_FLAGS};
 use crate::plan::{ca_file_at, signing_at};
 
 /// What became of the objects.
@@ -93,7 +93,7 @@ async fn set_arguments(
     authority: &Authority,
     level: RotationLevel,
 ) -> Result<(), String> {
-    let found = SigningValues::of_node(node, authority)?;
+    let found = ControllerManager::read(node, &node.root)?.signing_values(authority)?;
     let values = match signing_at(level) {
         SigningFiles::CaFiles => [None, None],
         own @ SigningFiles::Own(_) => found.for_files(own).map(Some),

@@ -13,7 +13,7 @@ use crate::model::{
     Material, RootCa, RotationStep, SanChange, Urgency,
 };
 use crate::observe::{
-    SIGNING_FLAGS, SigningValues, controller_manager_manifest, find_rotation, is_for_servers,
+    ControllerManager, SIGNING_FLAGS, controller_manager_manifest, find_rotation, is_for_servers,
     issued_by_root, signing_files, trust_files,
 };
 use crate::pass::memory::replaced_ca_certificates;
@@ -146,14 +146,14 @@ impl Pass<'_> {
         let kubelets = catalog.kubeconfigs.values();
         match step {
             RotationStep::Sign(signing) => {
-                let manifest = controller_manager_manifest(node);
-                let manifest = manifest.unwrap_or_else(|| authority.certificate.clone());
-                let unusable = |reason| RotationStepError::Flags(reason);
-                let values = SigningValues::of_node(node, authority).map_err(unusable)?;
+                let found = ControllerManager::read(node, &node.root);
+                let found = found.map_err(RotationStepError::Flags)?;
+                let values = found.signing_values(authority).map_err(RotationStepError::Flags)?;
                 let [of_certificate, of_key] = SIGNING_FLAGS;
                 let [certificate, key] = values.for_files(signing);
                 let flags = [(of_certificate, certificate), (of_key, key)];
-                files.sign_with(store, signing, &manifest, &signing_files(authority), flags)
+                let own = signing_files(authority);
+                files.sign_with(store, signing, &found.manifest, &own, flags)
             }
             RotationStep::WriteCa(ca) => {
                 files.write_ca(store, ca, None, issued_by_root(catalog, authority))
@@ -162,10 +162,8 @@ impl Pass<'_> {
                 files.write_ca(store, ca, Some(key), issued_by_root(catalog, authority))
             }
             RotationStep::TrustInKubeconfigs(trusted) => {
-                let all = catalog.kubeconfig_files();
-                let is_kubelets = |file| catalog.kubeconfigs.values().any(|one| one == file);
-                let own = all.iter().map(|(_, file)| file).filter(|file| !is_kubelets(*file));
-                files.trust(store, own, trusted)
+                let own: Vec<_> = catalog.kubeconfigs_of_others().map(|(_, file)| file).collect();
+                files.trust(store, own.iter(), trusted)
             }
             RotationStep::TrustInKubelet(trusted) => files.trust(store, kubelets, trusted),
             RotationStep::DropBridge(BridgeHolder::KubeletClient | BridgeHolder::KubeletServer) => {

@@ -138,7 +138,7 @@ impl Disk {
     /// Every certificate that the root signed is accepted by `ca.crt` as it is now.
     fn check_leaves(&self) {
         let node = self.node();
-        let authority = node.catalog.authorities.iter().find(|one| one.root).unwrap();
+        let authority = node.catalog.root_authority().unwrap();
         let loaded = load_authority(&node.root, authority);
         let mut seen = 0;
         for credential in crate::observe::issued_by_root(&node.catalog, authority) {

@@ -10,8 +10,9 @@ use crate::cluster::tests::local;
 use crate::credentials::SuppliedRoot;
 use crate::formats::kubeconfig::splice_authority;
 use crate::formats::x509::{DistinguishedName, NamePart, renew_root};
-use crate::observe::SigningValues;
-use crate::pass::rotation::order::{OrderError, Replacement, StartOrder, start};
+use crate::observe::ControllerManager;
+use crate::pass::rotation::order::OrderError;
+use crate::pass::rotation::start::{Replacement, StartOrder, start};
 
 use RotationLevel::{Rest, Servers, Staged};
 
@@ -254,8 +255,9 @@ async fn node_that_is_not_ready_is_refused() {
         assert_ne!(elsewhere, text);
         std::fs::write(&manifest, &elsewhere).unwrap();
         site.on_node(move |node| {
-            let authority = node.catalog.authorities.iter().find(|one| one.root).unwrap();
-            let values = SigningValues::of_node(node, authority).unwrap();
+            let authority = node.catalog.root_authority().unwrap();
+            let values = ControllerManager::read(node, &node.root).unwrap();
+            let values = values.signing_values(authority).unwrap();
             let own = ["/pki/kubecertd-signing.crt", "/pki/kubecertd-signing.key"];
             assert_eq!(values.own, own.map(str::to_owned));
         })

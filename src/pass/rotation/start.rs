@@ -1,0 +1,333 @@
+//! The beginning of a rotation: the new root is made or judged, this node is checked, the keys are
+//! kept, and the intent is announced to the cluster.
+
+use super::kept::{RotationError, administrator_api, root_authority, sign};
+use super::order::{OrderError, TOLERATED_SKEW, bridge_by, own_name};
+use crate::act::RotationStepError;
+use crate::cluster::{ClusterApi, ObjectError};
+use crate::credentials::{
+    Files, LoadedAuthority, LoadedKey, ObservedFiles, SuppliedRoot, load_authority,
+};
+use crate::formats::rotation_intent::RotationIntent;
+use crate::formats::x509::{
+    Certificate, DistinguishedName, NewRoot, PrivateKey, RootLifetime, new_root,
+};
+use crate::model::{
+    Agreement, CaFile, ClockTrust, CredentialName, Digest, Material, RootCa, RotationLevel,
+    SigningFiles, Timestamp,
+};
+use crate::observe::{ControllerManager, Node, Platform, find_rotation, issued_by_root};
+use crate::pass::decision::clock_trust;
+use crate::pass::new_root::judge;
+use crate::pass::root_renewal::root_validity;
+use crate::pass::{PassError, open_store, survey};
+use crate::state::{KeptRotation, rotation_key};
+use crate::store::{Backup, Change, Kind, NewFile};
+use crate::sys::block_on;
+
+/// What the rotation is to replace the root CA by.
+#[derive(Debug)]
+pub enum Replacement {
+    /// A root CA that is made now, with this subject; without one, with that of the present one.
+    Made(Option<DistinguishedName>),
+    /// The operator's own, and whether the system may trust it.
+    Supplied(Box<SuppliedRoot>, bool),
+}
+
+/// What a rotation begins with.
+#[derive(Debug)]
+pub struct StartOrder {
+    /// The new root.
+    pub replacement: Replacement,
+    /// Whether the operator orders each level.
+    pub is_stepwise: bool,
+    /// Who orders it.
+    pub operator: String,
+    /// An operator asserts that the clock is right.
+    pub trust_clock: bool,
+}
+
+/// The present root CA and its key.
+struct Present {
+    certificate: Certificate,
+    key: PrivateKey,
+}
+
+/// A rotation that is not announced yet.
+pub(super) struct Prepared {
+    /// Its intent, without the cluster.
+    pub intent: RotationIntent,
+    kept: KeptRotation,
+    old: PrivateKey,
+    new: PrivateKey,
+}
+
+/// Begins a rotation.
+///
+/// # Errors
+/// When this node or its root CA is not ready for it, or the cluster refuses.
+pub fn start(node: &Node, order: StartOrder, now: Timestamp) -> Result<RotationIntent, OrderError> {
+    let Prepared { intent, kept, old, new } = prepare(node, order, now)?;
+    let own = own_name(node, now);
+    block_on(announce(node, intent, kept, own, (&old, &new), now))?
+}
+
+/// The other nodes of the cluster: their part of a rotation is not carried out yet.
+async fn other_nodes(api: &ClusterApi, own: Option<&String>) -> Result<Vec<String>, OrderError> {
+    let nodes = api.nodes().await.map_err(RotationError::from)?.answer;
+    Ok(nodes.into_iter().map(|node| node.name).filter(|name| own != Some(name)).collect())
+}
+
+/// Makes the new root and the intent. Nothing is written.
+pub(super) fn prepare(
+    node: &Node,
+    order: StartOrder,
+    now: Timestamp,
+) -> Result<Prepared, OrderError> {
+    if node.platform == Platform::StarlingX {
+        return Err(OrderError::Platform(PassError::Platform));
+    }
+    let state = &node.settings.paths.state;
+    let (kept, note) = KeptRotation::read(&node.root, state);
+    if let Some(note) = note {
+        return Err(OrderError::NotReady(note));
+    }
+    if kept.intent.is_some() {
+        return Err(OrderError::UnderWay);
+    }
+    let old = present(node, now)?;
+    check_clock(node, order.trust_clock, now)?;
+    let new = replacement(node, order.replacement, &old.certificate, now)?;
+    let bridge = bridge_by(&old.certificate, &old.key, &new.certificate, now)?;
+    let agreement = Agreement {
+        generation: first_generation(&kept, now),
+        from: RotationLevel::Rest,
+        to: RotationLevel::Rest,
+    };
+    let intent = RotationIntent {
+        cluster: String::new(),
+        old: old.certificate.clone(),
+        new: new.certificate.clone(),
+        bridge: Some(bridge),
+        bridge_back: None,
+        agreement,
+        goal: if order.is_stepwise { RotationLevel::Staged } else { RotationLevel::Servers },
+        is_stepwise: order.is_stepwise,
+        paused: None,
+        without: Vec::new(),
+        started: now,
+        operator: order.operator,
+    };
+    check_ready(node, &intent, now)?;
+    Ok(Prepared { intent, kept, old: old.key, new: new.key })
+}
+
+/// Later than that of any earlier rotation: a node that was installed again remembers none.
+fn first_generation(kept: &KeptRotation, now: Timestamp) -> u64 {
+    let seconds = u64::try_from(now.seconds()).unwrap_or_default();
+    kept.generation.saturating_add(1).max(seconds)
+}
+
+/// Writes the keys, then the role and the object, then what this node keeps.
+async fn announce(
+    node: &Node,
+    intent: RotationIntent,
+    kept: KeptRotation,
+    own: Option<String>,
+    (old, new): (&PrivateKey, &PrivateKey),
+    now: Timestamp,
+) -> Result<RotationIntent, OrderError> {
+    let api = administrator_api(node).await.map_err(RotationError::from)?;
+    let failed = |e: ObjectError| OrderError::from(RotationError::from(e));
+    if api.rotation().await.map_err(failed)?.is_some() {
+        return Err(OrderError::UnderWay);
+    }
+    let others = other_nodes(&api, own.as_ref()).await?;
+    if !others.is_empty() {
+        return Err(OrderError::OtherNodes(others));
+    }
+    let cluster = api.cluster_uid().await.map_err(failed)?;
+    let intent = RotationIntent { cluster, ..intent };
+    keep_keys(node, old, new, now)?;
+    api.publish_role().await.map_err(failed)?;
+    let signed = sign(&intent, &[old, new])?;
+    match api.create_rotation(&signed).await {
+        Ok(_) => {}
+        Err(ObjectError::Exists(_)) => return Err(OrderError::UnderWay),
+        Err(error) => return Err(failed(error)),
+    }
+    let generation = intent.agreement.generation;
+    kept.with_intent(generation, Some(signed)).write(&node.root, &node.settings.paths.state)?;
+    Ok(intent)
+}
+
+/// Keeps the keys of both roots: each node makes its steps with them, forth and back.
+fn keep_keys(
+    node: &Node,
+    old: &PrivateKey,
+    new: &PrivateKey,
+    now: Timestamp,
+) -> Result<(), OrderError> {
+    let state = &node.settings.paths.state;
+    let (mut store, _) = open_store(node)?;
+    let mut files = Vec::new();
+    for (root, key) in [(RootCa::Old, old), (RootCa::New, new)] {
+        let path = rotation_key(state, root);
+        node.root.create_dir_of(&path)?;
+        let old = Files::read(&node.root, &path)?;
+        let old = old.map(|old| Digest::of(old.expose()));
+        files.push(NewFile { path, content: key.to_pem()?, old, kind: Kind::Private });
+    }
+    let credential = CredentialName::new("ca")?;
+    // The key of an earlier rotation may still be needed.
+    let change = Change { credential, files, link: None, backup: Backup::Wanted };
+    let change = store.stage(change)?.check(|contents| {
+        let keys = [old, new];
+        for (content, key) in contents.iter().zip(keys) {
+            let found = PrivateKey::from_pem(content.expose())?;
+            if found.public_key_der() != key.public_key_der() {
+                return Err(OrderError::from(RotationStepError::ReadBack));
+            }
+        }
+        Ok(())
+    })?;
+    let keep = usize::from(node.settings.backups.keep.get());
+    let commit = store.commit(vec![change], now, keep);
+    commit.outcomes.into_iter().try_for_each(|outcome| outcome.result)?;
+    Ok(())
+}
+
+fn present(node: &Node, now: Timestamp) -> Result<Present, OrderError> {
+    let authority = root_authority(node)?;
+    let file = &authority.certificate;
+    let refused = |reason: String| OrderError::Present(format!("{file}: {reason}"));
+    match load_authority(&node.root, authority) {
+        LoadedAuthority::Absent => Err(refused("it does not exist".to_owned())),
+        LoadedAuthority::Unreadable(reason) | LoadedAuthority::NotARoot(reason) => {
+            Err(OrderError::Present(reason))
+        }
+        LoadedAuthority::Present { anchors, key, .. } => {
+            let mut all = anchors.iter();
+            let (Some(certificate), None) = (all.next(), all.next()) else {
+                return Err(refused(
+                    "it holds several CA certificates: is another rotation under way? Keep the \
+                     one whose key is in ca.key"
+                        .to_owned(),
+                ));
+            };
+            if !certificate.is_self_signed() {
+                return Err(refused(format!(
+                    "it is an intermediate CA, issued by {}: only a root CA is replaced; have \
+                     that PKI issue another one",
+                    certificate.issuer
+                )));
+            }
+            if !certificate.is_valid_at(now) {
+                return Err(refused(
+                    "it is not valid now: `kubecertd ca renew --offline` renews it with its own \
+                     key"
+                    .to_owned(),
+                ));
+            }
+            let key = match key {
+                LoadedKey::Usable(key) => key,
+                LoadedKey::Absent => {
+                    return Err(refused(format!(
+                        "its key {} is not on this node: with an external CA the root CA is \
+                         replaced where its key is",
+                        authority.key
+                    )));
+                }
+                LoadedKey::Unusable(reason) => return Err(OrderError::Present(reason)),
+            };
+            Ok(Present { certificate: certificate.clone(), key })
+        }
+    }
+}
+
+/// By an untrusted clock nothing is signed.
+fn check_clock(node: &Node, trust: bool, now: Timestamp) -> Result<(), OrderError> {
+    match clock_trust(node, trust, now) {
+        ClockTrust::NotTrusted(reason) => Err(OrderError::Clock(reason)),
+        ClockTrust::Trusted | ClockTrust::TrustedUnsynchronised => Ok(()),
+    }
+}
+
+fn replacement(
+    node: &Node,
+    replacement: Replacement,
+    old: &Certificate,
+    now: Timestamp,
+) -> Result<NewRoot, OrderError> {
+    match replacement {
+        Replacement::Made(subject) => {
+            let subject = subject.unwrap_or_else(|| old.subject.clone());
+            if subject.is_equivalent_to(&old.subject) && old.subject_key_identifier.is_none() {
+                return Err(OrderError::Present(format!(
+                    "the present root CA has no subject key identifier, so that a new one needs \
+                     another name than {subject}: --subject",
+                )));
+            }
+            let validity = root_validity(node, old);
+            let lifetime = RootLifetime { now, tolerated_skew: TOLERATED_SKEW, validity };
+            Ok(new_root(&subject, &old.key_algorithm, &lifetime)?)
+        }
+        Replacement::Supplied(root, allow_trusted) => {
+            let judged = judge(node, *root, allow_trusted, now)?;
+            if !judged.judgement.is_usable() {
+                return Err(OrderError::Refused(judged.judgement.faults));
+            }
+            let SuppliedRoot { certificate, key } = judged.root;
+            let key = key.ok_or(OrderError::NoKey)?;
+            if certificate.public_key_der() == old.public_key_der() {
+                return Err(OrderError::Present(
+                    "it has the key of the present root CA: `kubecertd ca trust` takes a renewed \
+                     certificate"
+                        .to_owned(),
+                ));
+            }
+            Ok(NewRoot { certificate, key })
+        }
+    }
+}
+
+/// Whether this node is as it is without a rotation, and nothing on it is broken.
+fn check_ready(node: &Node, intent: &RotationIntent, now: Timestamp) -> Result<(), OrderError> {
+    let authority = root_authority(node)?;
+    let survey = survey(node, now);
+    for credential in issued_by_root(&node.catalog, authority) {
+        let judged = survey.credentials.iter().find(|one| one.facts.credential == *credential);
+        let is_broken = judged.is_some_and(|one| {
+            !matches!(one.facts.material, Material::Whole(_) | Material::Absent)
+        });
+        if is_broken {
+            return Err(OrderError::Credential(credential.name.to_string()));
+        }
+    }
+    let found = find_rotation(node, &ObservedFiles::of(&node.root), intent, None)?;
+    let Some(own) = &found.control_plane else {
+        return Err(OrderError::NotReady("it is no control-plane node".to_owned()));
+    };
+    if found.ca != CaFile::Old || own.signing != SigningFiles::CaFiles {
+        return Err(OrderError::NotReady(
+            "kube-controller-manager signs with other files than ca.crt and ca.key".to_owned(),
+        ));
+    }
+    let others: Vec<_> = own.not_issued_here.iter().map(|(name, _)| name.to_string()).collect();
+    if !others.is_empty() {
+        return Err(OrderError::NotReady(format!(
+            "{}: issued by the root CA, and not by kubecertd, so that nothing would issue it by \
+             the new one",
+            others.join(", ")
+        )));
+    }
+    let signer = ControllerManager::read(node, &node.root).map_err(OrderError::NotReady)?;
+    signer.signing_values(authority).map_err(OrderError::NotReady)?;
+    if let Some(flag) = signer.pod.per_usage_signing_flags().first() {
+        return Err(OrderError::NotReady(format!(
+            "kube-controller-manager has --{flag}: kubecertd replaces the root CA only where \
+             --cluster-signing-cert-file alone says what it signs with"
+        )));
+    }
+    Ok(())
+}
