@@ -46,8 +46,8 @@ impl RotationKeys {
 pub enum RotationStepError {
     /// The key is on another node.
     #[error(
-        "the key of the {0} root CA is not on this node: import it with kubecertd ca import, from \
-         a control-plane node that has it"
+        "the key of the {0} root CA is not on this node: put a copy of it into rotation/{0}.key in \
+         the state directory of kubecertd, readable by root alone"
     )]
     NoKey(&'static str),
     /// A certificate would not be accepted any more.

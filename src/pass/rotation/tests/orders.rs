@@ -2,9 +2,12 @@
 
 use super::site::{OBJECT, Site, agreement, object_of};
 use super::*;
+use crate::act::RotationKeys;
 use crate::cluster::tests::local;
 use crate::formats::rotation_intent::SignedIntent;
+use crate::model::AbsolutePath;
 use crate::pass::rotation::order::{Order, OrderError, carry_out, next, standing};
+use crate::state::rotation_key;
 
 use RotationLevel::{Clients, Distrusted, Rest, Servers, Staged, Trusted};
 
@@ -143,6 +146,13 @@ fn bridge_back_needs_the_new_key() {
     rotation.keys.new = None;
     let error = next(&rotation, &Order::Back, NOW).unwrap_err().to_string();
     assert!(error.starts_with("the key of the new root CA is not on this node"), "{error}");
+    for root in [RootCa::Old, RootCa::New] {
+        let error = RotationKeys::default().of(root).unwrap_err().to_string();
+        let state = AbsolutePath::new("/state").unwrap();
+        let file = rotation_key(&state, root).to_string();
+        let named = file.trim_start_matches("/state/");
+        assert!(error.contains(&format!(" {named} in the state directory")), "{error}");
+    }
     rotation.intent.agreement.to = Servers;
     assert!(next(&rotation, &Order::Back, NOW).is_ok(), "it is needed from level 4 alone");
 }
