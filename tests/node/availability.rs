@@ -19,12 +19,16 @@ use super::harness::Node;
 
 const REQUEST_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The timeout of a request: client-go's limit for a handshake. A shorter one would measure how
-/// busy this machine is.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The timeout of a request. client-go's limit for a handshake is 10 s, and a busy machine reaches
+/// it while nothing happens: this one tells such a machine from a server that does not respond. The
+/// longest gap is measured besides.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long requests are sent while nothing happens, before a measurement.
 const TRIAL: Duration = Duration::from_secs(60);
+
+/// How often this is tried until none of them fails.
+const TRIALS: usize = 5;
 
 /// The administrator's kubeconfig as kubeadm made it: its certificate stays valid whatever a case
 /// does to the one in use.
@@ -77,13 +81,19 @@ impl fmt::Display for Figures {
 }
 
 impl Meter {
-    /// Sends requests while nothing happens. A failure says that this machine is too slow for a
-    /// measurement: then there is none, and the case fails.
+    /// Sends requests while nothing happens. A failure says that this machine is too busy for a
+    /// measurement: it begins when the machine is no longer, and the case fails when it stays so.
     pub fn try_machine(node: &Node) {
-        let meter = Self::start(node);
-        std::thread::sleep(TRIAL);
-        let figures = meter.stop();
-        assert_eq!(figures.failed, 0, "machine too slow: without kubecertd {figures}");
+        for trial in 1..=TRIALS {
+            let meter = Self::start(node);
+            std::thread::sleep(TRIAL);
+            let figures = meter.stop();
+            if figures.failed == 0 {
+                return;
+            }
+            eprintln!("machine too slow in trial {trial}: without kubecertd {figures}");
+        }
+        panic!("the machine is too slow for a measurement");
     }
 
     /// Starts to send requests to the server that admin.conf names.

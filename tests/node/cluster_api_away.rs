@@ -7,7 +7,7 @@ use std::time::Instant;
 use kubecertd::report::PassSummary;
 
 use super::cluster::Cluster;
-use super::harness::Node;
+use super::harness::{Node, PASS_IN_PROGRESS};
 use super::services::{RESTARTED_SERVICES, assert_in_use, print_figure};
 
 /// Makes a pass with everything due. All files are renewed, and no service was waited for that did
@@ -20,18 +20,13 @@ fn renew_all(node: &Node, days_left: i64, what: &str) -> PassSummary {
     let began = Instant::now();
     node.exec("systemctl start kubecertd");
     let all = node.all_credentials();
-    let pass = node.wait_for("all is renewed", |node| {
-        let status = node.status()?;
-        if Some(status.pid) == earlier {
-            // That of the process before is there until this one has written its own.
-            return None;
-        }
-        let mut pass = status.last_pass;
-        if pass.as_ref().is_some_and(|pass| pass.renewed.is_empty()) {
-            pass = Some(node.request_pass());
-        }
-        pass.filter(|pass| !pass.renewed.is_empty())
+    let first = node.wait_for("the daemon waits for its next pass", |node| {
+        // That of the process before is there until this one has written its own.
+        let status = node.status().filter(|status| Some(status.pid) != earlier)?;
+        (status.line != PASS_IN_PROGRESS).then_some(status.last_pass)
     });
+    // There is none at the start unless one was missed.
+    let pass = first.filter(|pass| !pass.renewed.is_empty()).unwrap_or_else(|| node.request_pass());
     print_figure(&format!("{what}: the pass took {} s", began.elapsed().as_secs()));
     let mut renewed: Vec<_> = pass.renewed.iter().map(ToString::to_string).collect();
     renewed.sort();
