@@ -16,6 +16,7 @@ use kubecertd::model::{AbsolutePath, Credential, CredentialName, Location, Need,
 use kubecertd::sys::Root;
 
 use super::harness::Node;
+use super::services::print_figure;
 
 const REQUEST_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -91,7 +92,7 @@ impl Meter {
             if figures.failed == 0 {
                 return;
             }
-            eprintln!("machine too slow in trial {trial}: without kubecertd {figures}");
+            print_figure(&format!("machine too slow in trial {trial}: {figures}"));
         }
         panic!("the machine is too slow for a measurement");
     }
