@@ -19,7 +19,9 @@ struct Sleeper(Child);
 impl Sleeper {
     #[allow(clippy::disallowed_methods, reason = "a process to send signals to")]
     fn start() -> Self {
-        Self(Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap())
+        // Below nohup, SIGHUP would be ignored.
+        let command = ["--default-signal=HUP", "sleep", "3600"];
+        Self(Command::new("env").args(command).stdin(Stdio::null()).spawn().unwrap())
     }
 
     fn ended_by(&mut self) -> Option<i32> {
