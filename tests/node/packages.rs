@@ -49,7 +49,13 @@ pub fn installation_upgrade_and_purge(node: &mut Node) {
         "an upgrade does not start a stopped daemon"
     );
 
-    node.exec("systemctl start kubecertd && dpkg --remove kubecertd");
+    // As in the middle of a rotation of the root CA.
+    let removed = node.exec(
+        "systemctl start kubecertd; cd /var/lib/kubecertd
+         echo '{\"intent\":{\"document\":\"\",\"signatures\":[]}}' >rotation.json
+         dpkg --remove kubecertd 2>&1; rm rotation.json",
+    );
+    assert!(removed.contains("is left as it is now"), "{removed}");
     assert_eq!(node.try_exec("systemctl is-active kubecertd").status.code(), Some(3));
     for gone in [
         "usr/sbin/kubecertd",
