@@ -7,6 +7,7 @@
 mod certificates;
 mod format;
 mod publisher;
+mod rotation;
 pub mod serve;
 pub mod textfile;
 
@@ -21,6 +22,7 @@ use crate::model::{
     Alarm, ClockTrust, ContentName, CredentialName, Freshness, Policy, Renewal, ServiceName,
     Timestamp, Urgency,
 };
+use crate::pass::rotation::RotationReport;
 use crate::pass::{PassError, Report, ServicesReport, Survey};
 
 /// Whether what a service has of a content is stale.
@@ -45,6 +47,8 @@ pub struct Known {
     pub next_pass: Option<Timestamp>,
     /// The alarms in force.
     pub alarms: Vec<Alarm>,
+    /// How far a rotation of the root CA is that is under way.
+    rotation: Option<RotationReport>,
     passes: Counts,
     renewals: BTreeMap<CredentialName, Counts>,
     restarts: BTreeMap<ServiceName, u64>,
@@ -109,6 +113,7 @@ impl Known {
             }
         }
         if let Some(report) = report {
+            self.rotation = report.rotation.clone().filter(|rotation| !rotation.is_over);
             self.count_services(&report.services);
         }
     }
@@ -141,6 +146,7 @@ pub fn families(known: &Known, now: Timestamp) -> Vec<Family> {
     certificates
         .chain(passes(known))
         .chain(services(known))
+        .chain(rotation::families(known.rotation.as_ref()))
         .chain([due(known), alarms(known), build()])
         .collect()
 }
