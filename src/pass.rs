@@ -34,7 +34,7 @@ pub use self::event::{Emit, Event, Subject};
 use self::memory::{Memory, replaced_ca_certificates};
 pub use self::orders::{Orders, ScheduleMemory};
 pub use self::report::Report;
-use self::rotation::kept::Rotation;
+use self::rotation::kept::{Rotation, issues_certificates};
 pub use self::services::{Services, ServicesReport};
 use self::settle::Settling;
 pub use self::survey::{Survey, policy, survey, survey_observed};
@@ -45,9 +45,7 @@ use crate::model::{
 };
 use crate::observe::{Node, Platform, controller_manager_manifest, signing_files};
 use crate::plan::{Moment, Trigger, last_seen, note_replaced};
-use crate::state::{
-    KeptRotation, KnownCertificates, PassMemory, remove_drafts, rotation_key, untrusted_files,
-};
+use crate::state::{KnownCertificates, PassMemory, remove_drafts, rotation_key, untrusted_files};
 use crate::store::{Recovered, Store, StoreError};
 use crate::sys::uptime;
 
@@ -194,9 +192,8 @@ impl Pass<'_> {
         let note = copies::remember(node, &self.report.before);
         self.note(note);
         let mut jobs = renewal::jobs(node, &self.report.before, &self.report.plan, orders.request);
-        let (rotation, _) = KeptRotation::read(&node.root, &node.settings.paths.state);
-        if rotation.intent.is_some() {
-            // The rotation issues them, by the root whose turn it is.
+        if issues_certificates(node) {
+            // By the root whose turn it is.
             jobs.retain(|job| !job.authority.root || job.urgency == Urgency::Expired);
         }
         // A command that has nothing to do leaves nothing behind.

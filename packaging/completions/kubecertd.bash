@@ -957,7 +957,7 @@ _kubecertd() {
             return 0
             ;;
         kubecertd__subcmd__ca__subcmd__rotate__subcmd__plan)
-            opts="-h --subject --certificate --key --allow-trusted-root --step --trust-clock --root --config --help"
+            opts="-h --renew --subject --certificate --key --allow-trusted-root --step --trust-clock --root --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1013,7 +1013,7 @@ _kubecertd() {
             return 0
             ;;
         kubecertd__subcmd__ca__subcmd__rotate__subcmd__start)
-            opts="-h --subject --certificate --key --allow-trusted-root --step --trust-clock --root --config --help"
+            opts="-h --renew --subject --certificate --key --allow-trusted-root --step --trust-clock --root --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -129,10 +129,11 @@ pub struct RotationFiles<'r> {
 
 impl RotationFiles<'_> {
     /// Writes `ca.crt`, and `ca.key` with it where the root is given whose key it is to be. Each of
-    /// these credentials has to verify by it.
+    /// these credentials has to verify by it. The other key is in no backup: it has to be among
+    /// those of the rotation.
     ///
     /// # Errors
-    /// When one of them would not, or the files can't be replaced.
+    /// When one of them would not, a key is missing, or the files can't be replaced.
     pub fn write_ca<'c>(
         &self,
         store: &mut Store<'_>,
@@ -152,8 +153,9 @@ impl RotationFiles<'_> {
         let text: String = wanted.iter().map(|one| one.to_pem()).collect();
         let mut files = Vec::new();
         if let Some(root) = key {
+            self.keys.of(root.other())?;
             let content = self.keys.of(root)?.to_pem()?;
-            files.push(self.new_file(&self.authority.key, content, Kind::Private)?);
+            files.push(self.new_file(&self.authority.key, content, Kind::AuthorityKey)?);
         }
         files.push(self.new_file(file, Secret::from(text), Kind::Certificate)?);
         self.replace(store, files, |contents| {
@@ -262,7 +264,7 @@ impl RotationFiles<'_> {
         let wanted = self.intent.root(root);
         let content = self.keys.of(root)?.to_pem()?;
         let files = vec![
-            self.new_file(key, content, Kind::Private)?,
+            self.new_file(key, content, Kind::AuthorityKey)?,
             self.new_file(certificate, Secret::from(wanted.to_pem()), Kind::Certificate)?,
         ];
         self.replace(store, files, |contents| {

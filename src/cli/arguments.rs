@@ -74,7 +74,11 @@ The node goes through the levels; no request fails meanwhile, and each level can
   kubecertd ca rotate start      makes a new root CA, and goes on up to servers
   kubecertd ca rotate status
   kubecertd ca rotate complete   goes to distrusted, when everything outside of the cluster trusts
-                                 the new root CA: kubecertd ca export prints both";
+                                 the new root CA: kubecertd ca export prints both
+
+The same root CA is valid for longer, with its key, on all nodes, after
+
+  kubecertd ca rotate start --renew   no other certificate changes, and it ends by itself";
 
 const DEMO: &str = "\
 The demo takes about a minute, and needs neither root nor a network. It shows check and renew, \
@@ -180,7 +184,8 @@ pub(super) enum CaCommand {
     /// valid
     #[command(after_help = CA_RENEW)]
     Renew(RenewRootOptions),
-    /// Replace the root CA of a cluster with one node, without a failed request
+    /// Replace the root CA of a cluster with one node, or renew that of any cluster; no request
+    /// fails
     #[command(after_help = CA_ROTATE)]
     Rotate {
         #[command(subcommand)]
@@ -201,7 +206,7 @@ pub(super) enum CaCommand {
 pub(super) enum RotateCommand {
     /// Show every node and object that a replacement would touch; changes nothing
     Plan(StartRotationOptions),
-    /// Begin: make a new root CA, or take one of your own
+    /// Begin: make a new root CA, take one of your own, or renew the present one
     Start(StartRotationOptions),
     /// Show how far the nodes are, and what is waited for
     Status,
@@ -223,6 +228,9 @@ pub(super) enum RotateCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct StartRotationOptions {
+    /// Renew the present root CA with its own key: no other certificate changes
+    #[arg(long, conflicts_with_all = ["subject", "certificate", "step"])]
+    pub renew: bool,
     /// The subject of the new root CA, such as CN=kubernetes,O=Example; without it, that of the
     /// present one
     #[arg(long, value_name = "SUBJECT", conflicts_with = "certificate")]

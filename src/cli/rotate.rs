@@ -37,17 +37,27 @@ pub(super) fn run(node: &Node, command: &RotateCommand, now: Timestamp) -> Resul
 
 fn begin(node: &Node, options: &StartRotationOptions, now: Timestamp) -> Result<Exit, Failure> {
     let intent = start(node, start_order(node, options)?, now)?;
-    out::print(&format!(
-        "{} the root CA {} is replaced by {}, valid until {}. The nodes go to level {}; `kubecertd \
-         ca rotate status` shows how far they are.\nKeep a copy of the new key in a safe place: \
-         after the last level it is ca.key on the control-plane nodes.\n",
-        paint(GOOD, "started"),
-        intent.old.subject,
-        intent.new.subject,
-        date(intent.new.not_after),
-        intent.goal,
-    ));
+    out::print(&started(&intent));
     Ok(Exit::Fine)
+}
+
+fn started(intent: &RotationIntent) -> String {
+    let RotationIntent { old, new, goal, .. } = intent;
+    let (done, until) = (paint(GOOD, "started"), date(new.not_after));
+    let shows = "`kubecertd ca rotate status` shows how far they are";
+    if intent.is_renewal() {
+        return format!(
+            "{done} the root CA {} is renewed with its own key, until {until}. All nodes put the \
+             new certificate in place; {shows}.\n",
+            old.subject
+        );
+    }
+    format!(
+        "{done} the root CA {} is replaced by {}, valid until {until}. The nodes go to level \
+         {goal}; {shows}.\nKeep a copy of the new key in a safe place: after the last level it is \
+         ca.key on the control-plane nodes.\n",
+        old.subject, new.subject
+    )
 }
 
 fn start_order(node: &Node, options: &StartRotationOptions) -> Result<StartOrder, Failure> {
@@ -90,6 +100,7 @@ fn plan(found: &RotationPreview) -> String {
             Err(reason) => writeln!(text, "  {}", paint(BAD, reason)),
         };
     }
+    text.push_str(if intent.is_renewal() { RESTARTED_ONCE } else { RESTARTED });
     text.push_str(NOT_KNOWN);
     text
 }
@@ -101,15 +112,28 @@ fn roots(RotationIntent { old, new, .. }: &RotationIntent) -> String {
     line("Old", old) + &line("New", new)
 }
 
-/// What no command can find out.
-const NOT_KNOWN: &str = "
+/// The restarts of a replacement.
+const RESTARTED: &str = "
 Restarted on each control-plane node: kube-controller-manager six times, kube-scheduler and kubelet
 three times; on each worker: kubelet three times. kube-apiserver and etcd never.
+";
+
+/// The restarts of a renewal.
+const RESTARTED_ONCE: &str = "
+Restarted once on each control-plane node: kube-controller-manager, kube-scheduler and kubelet; on
+each worker: kubelet. kube-apiserver and etcd never.
+";
+
+/// What no command can find out.
+const NOT_KNOWN: &str = "\
 Not known: what holds a copy of the root CA elsewhere, such as kubeconfigs of users, pipelines and
 other machines, and pods that read the CA certificates only when they start.
 ";
 
 fn replacement(options: &StartRotationOptions) -> Result<Replacement, Failure> {
+    if options.renew {
+        return Ok(Replacement::Renewed);
+    }
     let Some(certificate) = &options.certificate else {
         let subject = options.subject.as_deref().map(subject).transpose();
         return Ok(Replacement::Made(subject.map_err(Failure::SuppliedRoot)?));
@@ -175,7 +199,7 @@ fn screen(intent: &RotationIntent, nodes: &[NodeStanding]) -> String {
         let _ = writeln!(text, "{}       {reason}", paint(SOON, "Paused:"));
     }
     text.push('\n');
-    for level in RotationLevel::ALL.into_iter().filter(|level| *level != RotationLevel::Rest) {
+    for level in levels(intent) {
         let have = nodes.iter().filter(|node| has(node, &intent.agreement, level)).count();
         let full = BAR.checked_mul(have).and_then(|part| part.checked_div(nodes.len()));
         let full = full.unwrap_or_default().min(BAR);
@@ -198,6 +222,13 @@ fn screen(intent: &RotationIntent, nodes: &[NodeStanding]) -> String {
     text
 }
 
+/// The levels that are shown.
+fn levels(intent: &RotationIntent) -> impl Iterator<Item = RotationLevel> {
+    let (of_renewal, is_renewal) = (RotationLevel::Renewed, intent.is_renewal());
+    let all = RotationLevel::ALL.into_iter().chain([of_renewal]);
+    all.filter(move |level| *level != RotationLevel::Rest && (*level == of_renewal) == is_renewal)
+}
+
 fn all_done(intent: &RotationIntent, nodes: &[NodeStanding]) -> bool {
     nodes.iter().all(|node| node.waits(intent).is_none())
 }
@@ -213,7 +244,7 @@ fn next(intent: &RotationIntent, is_reached: bool) -> String {
             complete` ends the trust in the old one; `kubecertd ca rotate back` undoes it.\n"
                 .to_owned()
         }
-        RotationLevel::Rest | RotationLevel::Distrusted => String::new(),
+        level if level.is_end() => String::new(),
         level => format!(
             "\nAll nodes have level {level}. `kubecertd ca rotate step` orders the next one.\n"
         ),

@@ -37,6 +37,17 @@ pub enum LoadedKey {
     Unusable(String),
 }
 
+impl LoadedKey {
+    /// The key itself, where it can be used.
+    #[must_use]
+    pub fn usable(self) -> Option<PrivateKey> {
+        match self {
+            Self::Usable(key) => Some(key),
+            Self::Absent | Self::Unusable(_) => None,
+        }
+    }
+}
+
 impl LoadedAuthority {
     /// Whether it is an external CA, whose key is not on this node.
     #[must_use]

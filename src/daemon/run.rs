@@ -158,7 +158,7 @@ impl Daemon {
             rotation
                 .intent
                 .as_ref()
-                .map(|_| PassCause::new("the root CA is being replaced", Trigger::Other))
+                .map(|_| PassCause::new("a rotation of the root CA is under way", Trigger::Other))
         };
         let first_pass = first_pass.or_else(needs_immediate_pass).or_else(goes_on);
         let deadlines = Deadlines::new(&node, &survey);

@@ -17,7 +17,7 @@ const CLOCK_RECHECK: Duration = Duration::from_secs(60);
 /// The wait for a deferral without a known end.
 const HOLD_RECHECK: Duration = Duration::from_secs(300);
 
-/// The wait between two passes while the root CA is being replaced.
+/// The wait between two passes during a rotation of the root CA.
 const ROTATION_STEP: Duration = Duration::from_secs(5);
 
 /// The wait where this node can do nothing about it.

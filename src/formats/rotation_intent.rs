@@ -11,7 +11,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::x509::{Certificate, KeyError, PrivateKey, ReadError, certificates};
-use crate::model::{Agreement, RotationLevel, Timestamp};
+use crate::model::{Agreement, RootRelation, RotationLevel, Timestamp};
 
 const FORMAT: u32 = 1;
 
@@ -80,13 +80,13 @@ pub enum IntentError {
         /// Why.
         reason: String,
     },
-    /// Both roots have one key.
-    #[error("its old and its new CA have the same key")]
-    SameKey,
+    /// Both roots have one key, and the new one can't take the place of the old one.
+    #[error("its new CA has the key of the old one, and is no renewal of it")]
+    NoRenewal,
     /// A bridge is another certificate.
     #[error("its {0} does not connect its two CAs")]
     Bridge(&'static str),
-    /// The levels are not beside one another.
+    /// The levels are not beside one another, or not those of this kind of rotation.
     #[error("it goes from one level to another that is not next to it")]
     Levels,
     /// The library failed.
@@ -138,8 +138,10 @@ impl RotationIntent {
     fn check(self) -> Result<Self, IntentError> {
         let Self { old, new, bridge, bridge_back, agreement: Agreement { from, to, .. }, .. } =
             &self;
-        if old.public_key_der() == new.public_key_der() {
-            return Err(IntentError::SameKey);
+        let is_renewal = self.is_renewal();
+        let fits = new.relation_to_root(old, &[]) == RootRelation::Renewed;
+        if is_renewal && !(fits && bridge.is_none() && bridge_back.is_none()) {
+            return Err(IntentError::NoRenewal);
         }
         let connects = |bridge: &Option<Certificate>, of: &Certificate, by: &Certificate| {
             bridge.iter().all(|bridge| {
@@ -154,7 +156,11 @@ impl RotationIntent {
         if !connects(bridge_back, old, new) {
             return Err(IntentError::Bridge("bridge back"));
         }
-        if from.towards(*to) != *to {
+        let is_level = |level: RotationLevel| match is_renewal {
+            true => matches!(level, RotationLevel::Rest | RotationLevel::Renewed),
+            false => level != RotationLevel::Renewed,
+        };
+        if from.towards(*to) != *to || ![*from, *to, self.goal].into_iter().all(is_level) {
             return Err(IntentError::Levels);
         }
         Ok(self)
@@ -254,7 +260,7 @@ mod tests {
     use super::*;
     use crate::formats::x509::{
         DistinguishedName, KeyAlgorithm, NamePart, NewRoot, RootLifetime, Terms, bridge, new_root,
-        random_serial,
+        random_serial, renew_root,
     };
     use crate::model::days;
 
@@ -320,6 +326,42 @@ mod tests {
     }
 
     #[test]
+    fn renewal_has_one_level_and_no_bridge() {
+        let old = root("old", &KeyAlgorithm::EcdsaP256);
+        let other = root("other", &KeyAlgorithm::EcdsaP256);
+        let terms = Terms {
+            serial: random_serial().unwrap(),
+            not_before: NOW,
+            not_after: NOW.plus(days(7_300)),
+        };
+        let der = renew_root(&old.certificate, &old.key, &terms).unwrap();
+        let new = Certificate::from_der(&der).unwrap();
+        let to = RotationLevel::Renewed;
+        let good = RotationIntent {
+            new,
+            bridge: None,
+            bridge_back: None,
+            agreement: Agreement { generation: 7, from: RotationLevel::Rest, to },
+            goal: to,
+            ..intent(&old, &other)
+        };
+        assert!(good.is_renewal());
+        let read = |intent: &RotationIntent| {
+            intent.sign(&[&old.key]).unwrap().verify(std::slice::from_ref(&old.certificate))
+        };
+        assert_eq!(read(&good), Ok(good.clone()));
+        let trusted = [good.new.clone()];
+        assert_eq!(good.sign(&[&old.key]).unwrap().verify(&trusted), Ok(good.clone()));
+        let bridge = Some(bridge_of(&other, &old));
+        let with_bridge = RotationIntent { bridge, ..good.clone() };
+        assert_eq!(read(&with_bridge), Err(IntentError::NoRenewal));
+        let goal = RotationLevel::Servers;
+        assert_eq!(read(&RotationIntent { goal, ..good.clone() }), Err(IntentError::Levels));
+        let replacement = RotationIntent { goal: to, ..intent(&old, &other) };
+        assert_eq!(read(&replacement), Err(IntentError::Levels));
+    }
+
+    #[test]
     fn changed_intent_is_refused() {
         let (old, new) =
             (root("old", &KeyAlgorithm::EcdsaP256), root("new", &KeyAlgorithm::EcdsaP256));
@@ -355,7 +397,7 @@ mod tests {
         assert_eq!(verify(&good, &third.key), Err(IntentError::OtherSigner));
         let agreement = Agreement { to: RotationLevel::Servers, ..good.agreement };
         let changes: [(RotationIntent, IntentError); 4] = [
-            (RotationIntent { new: good.old.clone(), ..good.clone() }, IntentError::SameKey),
+            (RotationIntent { new: good.old.clone(), ..good.clone() }, IntentError::NoRenewal),
             (
                 RotationIntent { bridge: Some(bridge_of(&third, &old)), ..good.clone() },
                 IntentError::Bridge("bridge"),

@@ -111,7 +111,7 @@ alarm_kinds! {
     ManifestUnclear = "manifest-unclear", Major;
     /// Something else renews the same certificates on a schedule of its own.
     OtherRenewer = "other-renewer", Warning;
-    /// The root CA is being replaced.
+    /// The root CA is being replaced, or renewed on all nodes.
     RootCaUpdate = "root-ca-update", Minor, "900.008";
     /// The replacement of the root CA needs an operator.
     RootCaBlocked = "root-ca-blocked", Major;

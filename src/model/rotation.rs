@@ -1,7 +1,8 @@
 //! What a rotation of the root CA finds on the nodes and in the API, and what it does there.
 //!
-//! A rotation goes through levels, one after the other, forth or back. The nodes agree on the level
-//! that they work to; whether a node has it is computed from these facts, and stored nowhere.
+//! A replacement goes through levels, one after the other, forth or back. The nodes agree on the
+//! level that they work to; whether a node has it is computed from these facts, and stored nowhere.
+//! A renewal with the same key has one level: whatever the one root signed verifies by the other.
 
 use std::fmt;
 
@@ -275,6 +276,8 @@ pub enum RotationLevel {
     Servers,
     /// Only the new root is trusted.
     Distrusted,
+    /// The new root has the old one's key, and is trusted in its place.
+    Renewed,
 }
 
 impl fmt::Display for RotationLevel {
@@ -284,7 +287,7 @@ impl fmt::Display for RotationLevel {
 }
 
 impl RotationLevel {
-    /// All levels, from the first.
+    /// The levels of a replacement, from the first.
     pub const ALL: [Self; 6] =
         [Self::Rest, Self::Staged, Self::Trusted, Self::Clients, Self::Servers, Self::Distrusted];
 
@@ -298,12 +301,22 @@ impl RotationLevel {
             Self::Clients => "clients",
             Self::Servers => "servers",
             Self::Distrusted => "distrusted",
+            Self::Renewed => "renewed",
         }
+    }
+
+    /// Whether a rotation ends with it.
+    #[must_use]
+    pub fn is_end(self) -> bool {
+        matches!(self, Self::Rest | Self::Distrusted | Self::Renewed)
     }
 
     /// The next one on the way to another; itself where it is that one.
     #[must_use]
     pub fn towards(self, goal: Self) -> Self {
+        if self == Self::Renewed || goal == Self::Renewed {
+            return goal;
+        }
         let mut between = Self::ALL.into_iter().filter(|level| match goal > self {
             true => *level > self && *level <= goal,
             false => *level < self && *level >= goal,

@@ -206,7 +206,7 @@ fn stage(
     let change = Change {
         credential: CredentialName::new(authority.name.as_str())?,
         files: vec![
-            file(&authority.key, key.to_pem()?, Kind::Private),
+            file(&authority.key, key.to_pem()?, Kind::AuthorityKey),
             file(&authority.certificate, Secret::from(certificate.to_pem()), Kind::Certificate),
         ],
         link: None,

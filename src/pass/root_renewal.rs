@@ -19,8 +19,8 @@ use crate::credentials::{
 };
 use crate::formats::kubeadm::ca_certificate_validity;
 use crate::formats::x509::{
-    Certificate, IssueError, LeafLoss, ReadError, RenewRootError, Terms, certificates, lost_leaves,
-    random_serial, renew_root,
+    Certificate, IssueError, LeafLoss, PrivateKey, ReadError, RenewRootError, Terms, certificates,
+    lost_leaves, random_serial, renew_root,
 };
 use crate::model::{
     Authority, ClockTrust, CredentialName, InvalidName, RootRelation, Secret, Timestamp, days,
@@ -149,14 +149,35 @@ pub fn renew(
         }
         LoadedKey::Unusable(reason) => return Err(RootRenewalError::NoKey(reason.clone())),
     };
-    let terms = terms(node, &old, trust_clock, now)?;
+    let backdate = backdate(node, trust_clock, now)?;
+    let new = renewed(node, &old, key, backdate, now)?;
+    place.put(new, &old, now)
+}
+
+/// Signs the root CA again with its own key, for as long as it was valid, or as kubeadm's
+/// configuration says. All certificates of this node that it signed verify by the new one.
+///
+/// # Errors
+/// When one of them would not, or nothing would be gained.
+pub(super) fn renewed(
+    node: &Node,
+    old: &Certificate,
+    key: &PrivateKey,
+    backdate: Duration,
+    now: Timestamp,
+) -> Result<Certificate, RootRenewalError> {
+    let terms = Terms {
+        serial: random_serial()?,
+        not_before: now.minus(backdate).max(old.not_before),
+        not_after: now.plus(root_validity(node, old)),
+    };
     if terms.not_after < old.not_after.plus(LEAST_GAIN) {
         let (new, old) = (terms.not_after, old.not_after);
         return Err(RootRenewalError::NotLonger { new, old });
     }
-    let new = renew_root(&old, key, &terms)?;
-    let new = Certificate::from_der(&new)?;
-    place.put(new, &old, now)
+    let new = Certificate::from_der(&renew_root(old, key, &terms)?)?;
+    check_leaves(node, &new, old)?;
+    Ok(new)
 }
 
 /// Puts the root CA that another node renewed in place on this one.
@@ -237,7 +258,7 @@ impl<'n> Place<'n> {
         old: &Certificate,
         now: Timestamp,
     ) -> Result<RenewedRoot, RootRenewalError> {
-        self.check_leaves(&new, old)?;
+        check_leaves(self.node, &new, old)?;
         let (node, authority) = (self.node, self.authority);
         let anchors: Vec<_> = self.loaded.anchors().collect();
         let kubeconfigs = node.catalog.kubeconfig_files();
@@ -304,48 +325,34 @@ impl<'n> Place<'n> {
         }));
         Ok(renewed)
     }
-
-    /// Every certificate on this node that verifies by the old certificate has to verify by the new
-    /// one, for Go and for OpenSSL.
-    fn check_leaves(&self, new: &Certificate, old: &Certificate) -> Result<(), RootRenewalError> {
-        let credentials = &self.node.catalog.credentials;
-        let leaves: Vec<_> = credentials
-            .iter()
-            .filter_map(|one| {
-                Some((one.name.to_string(), load(&self.node.root, one).stored()?.certificate))
-            })
-            .collect();
-        let lost = lost_leaves(old, new, leaves.iter().map(|(_, leaf)| leaf));
-        if lost.is_empty() {
-            return Ok(());
-        }
-        let name = |lost: &Certificate| {
-            let mut named = leaves.iter().filter(|(_, leaf)| leaf == lost);
-            named.next().map_or_else(String::new, |(name, _)| name.clone())
-        };
-        Err(RootRenewalError::Lost(
-            lost.into_iter().map(|(leaf, loss)| (name(leaf), loss)).collect(),
-        ))
-    }
 }
 
-/// The dates of the renewed root.
-fn terms(
-    node: &Node,
-    old: &Certificate,
-    trust_clock: bool,
-    now: Timestamp,
-) -> Result<Terms, RootRenewalError> {
-    let backdate = match clock_trust(node, trust_clock, now) {
-        ClockTrust::Trusted => node.settings.renewal.backdate.as_duration(),
-        ClockTrust::TrustedUnsynchronised => BACKDATE_UNSYNCHRONISED,
-        ClockTrust::NotTrusted(reason) => return Err(RootRenewalError::Clock(reason)),
+/// Every certificate on this node that verifies by the old certificate has to verify by the new
+/// one, for Go and for OpenSSL.
+fn check_leaves(node: &Node, new: &Certificate, old: &Certificate) -> Result<(), RootRenewalError> {
+    let credentials = &node.catalog.credentials;
+    let leaves: Vec<_> = credentials
+        .iter()
+        .filter_map(|one| Some((one.name.to_string(), load(&node.root, one).stored()?.certificate)))
+        .collect();
+    let lost = lost_leaves(old, new, leaves.iter().map(|(_, leaf)| leaf));
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let name = |lost: &Certificate| {
+        let mut named = leaves.iter().filter(|(_, leaf)| leaf == lost);
+        named.next().map_or_else(String::new, |(name, _)| name.clone())
     };
-    Ok(Terms {
-        serial: random_serial()?,
-        not_before: now.minus(backdate).max(old.not_before),
-        not_after: now.plus(root_validity(node, old)),
-    })
+    Err(RootRenewalError::Lost(lost.into_iter().map(|(leaf, loss)| (name(leaf), loss)).collect()))
+}
+
+/// How long before now the validity of a renewed root begins.
+fn backdate(node: &Node, trust_clock: bool, now: Timestamp) -> Result<Duration, RootRenewalError> {
+    match clock_trust(node, trust_clock, now) {
+        ClockTrust::Trusted => Ok(node.settings.renewal.backdate.as_duration()),
+        ClockTrust::TrustedUnsynchronised => Ok(BACKDATE_UNSYNCHRONISED),
+        ClockTrust::NotTrusted(reason) => Err(RootRenewalError::Clock(reason)),
+    }
 }
 
 /// How long a root CA is valid that takes the place of this one: as kubeadm's configuration says,

@@ -1,5 +1,6 @@
 //! The rotation of the root CA in a pass: this node's steps to the level that the nodes have agreed
-//! on, and the next agreement where all of them have it.
+//! on, and the next agreement where all of them have it. A renewal of the root CA with its own key
+//! is one with a single level.
 //!
 //! No step is remembered: each pass finds out what is true and makes the next ones. Steps that
 //! write files are made one after the other; what reads them only when it starts is restarted by
@@ -13,6 +14,7 @@ pub(super) mod kept;
 pub mod order;
 pub mod preview;
 mod publish;
+mod renewal;
 pub(super) mod report;
 pub mod start;
 mod step;
@@ -20,6 +22,7 @@ mod step;
 mod tests;
 
 pub use self::coordinate::NodeStanding;
+use self::kept::remove_old_key;
 pub use self::kept::{Rotation, RotationError, read_rotation};
 pub use self::report::RotationReport;
 use super::Pass;
@@ -29,8 +32,8 @@ use crate::model::{
     ClockTrust, DeferralReason, FoundRotation, NodeProgress, ReloadingProgram, RestartedProgram,
     RootCa, RotationLevel, RotationStep,
 };
-use crate::observe::{RotationTrouble, RunningServices, find_rotation};
-use crate::plan::{next_step, rotation_facts};
+use crate::observe::{AcceptedClients, RotationTrouble, RunningServices, find_rotation};
+use crate::plan::{next_renewal_step, next_step, rotation_facts};
 use crate::state::{KeptRotation, KeptStanding, rotation_file};
 use crate::sys::block_on;
 
@@ -47,12 +50,20 @@ enum Next {
 impl Pass<'_> {
     /// Makes the steps that write files, up to one that a service has to make.
     pub(super) fn rotate(&mut self) {
-        let rotation = match self.find_rotation() {
+        let found = self.find_rotation().map_err(|e| e.to_string());
+        let found = found.and_then(|found| match found {
+            None => {
+                self.remove_old_key();
+                self.renew_root()
+            }
+            some => Ok(some),
+        });
+        let rotation = match found {
             Ok(Some(rotation)) => rotation,
             Ok(None) => return,
             Err(error) => {
                 let text = format!("root CA: {error}");
-                self.report.rotation_trouble = Some(error.to_string());
+                self.report.rotation_trouble = Some(error);
                 return self.note([text]);
             }
         };
@@ -68,6 +79,17 @@ impl Pass<'_> {
         }
         self.report.rotation = Some(report);
         self.rotation = Some(rotation);
+    }
+
+    fn remove_old_key(&mut self) {
+        if matches!(self.report.constraints.clock_trust, ClockTrust::NotTrusted(_)) {
+            return;
+        }
+        match remove_old_key(self.node, self.orders.clock.now()) {
+            Ok(true) => self.emit(Event::RotationStep("the key of the replaced one is removed")),
+            Ok(false) => {}
+            Err(error) => self.note([format!("root CA: {error}")]),
+        }
     }
 
     /// Why nothing is changed now: the clock, kubeadm at work, or an operator's hold. A manifest
@@ -150,6 +172,9 @@ impl Pass<'_> {
             Err(trouble) => return Next::Held(trouble.to_string()),
         };
         let (level, bridges) = (rotation.intent.agreement.to, rotation.intent.bridges());
+        if rotation.intent.is_renewal() {
+            return next_renewal_step(&found, level).map_or(Next::Done, Next::Step);
+        }
         if let Some(reason) = lost_by_distrust(&found, level) {
             return Next::Held(reason);
         }
@@ -166,11 +191,19 @@ impl Pass<'_> {
             return find_rotation(node, &files, &rotation.intent, None);
         }
         let services = self.look_at_services();
-        let asked = accepted::ask(node, rotation, self.orders.clock.now());
-        let accepted = block_on(asked).unwrap_or_default();
+        let accepted = self.accepted(rotation);
         let memory = &self.memory.value;
         let running = RunningServices { judged: &services.list, memory, accepted };
         find_rotation(node, &files, &rotation.intent, Some(running))
+    }
+
+    /// The clients of which roots are accepted. Those of one key are, by either certificate.
+    fn accepted(&self, rotation: &Rotation) -> AcceptedClients {
+        if rotation.intent.is_renewal() {
+            return AcceptedClients::default();
+        }
+        let asked = accepted::ask(self.node, rotation, self.orders.clock.now());
+        block_on(asked).unwrap_or_default()
     }
 }
 
@@ -179,7 +212,10 @@ fn lost_by_distrust(found: &FoundRotation, level: RotationLevel) -> Option<Strin
     let distrusted = match level {
         RotationLevel::Distrusted => RootCa::Old,
         RotationLevel::Rest | RotationLevel::Staged => RootCa::New,
-        RotationLevel::Trusted | RotationLevel::Clients | RotationLevel::Servers => return None,
+        RotationLevel::Trusted
+        | RotationLevel::Clients
+        | RotationLevel::Servers
+        | RotationLevel::Renewed => return None,
     };
     let lost = found.control_plane.iter().flat_map(|own| &own.not_issued_here);
     let lost = lost.filter(|(_, root)| *root == distrusted).map(|(name, _)| name.to_string());

@@ -64,7 +64,9 @@ pub use on_disk::OnDisk;
 pub use planner::{plan, terms, terms_by};
 pub use refresh::{Refresh, Situation, Trigger, plan_refresh};
 pub use restart_lease::{LEASE_DURATION, NEEDED_BEFORE_STOP};
-pub use rotation::{ca_file_at, next_agreement, next_step, signing_at, trust_in_objects};
+pub use rotation::{
+    ca_file_at, next_agreement, next_renewal_step, next_step, signing_at, trust_in_objects,
+};
 pub use rotation_facts::rotation_facts;
 pub use steps::{Judged, Plan, Request, Step, Terms};
 pub use turn::{CheckPeers, Go, Refusal, Stake, TakeTurn, TurnAnswer, TurnFacts, TurnStep};

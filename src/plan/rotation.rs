@@ -10,12 +10,13 @@
 //! level, above all the change of the root that signs: kubelets have their certificates signed by
 //! whichever kube-controller-manager is the leader.
 //!
-//! Nothing makes these steps yet.
+//! A renewal with the same key has only one step for each file and each program: everything that is
+//! signed stays, and whatever trusts the root gets its new certificate.
 
 use crate::model::{
-    Agreement, BridgeHolder, Bridges, CaFile, Chain, ControlPlaneFacts, LoadedFacts, NodeProgress,
-    ReloadingProgram, RestartedProgram, RootCa, RotationFacts, RotationLevel, RotationStep,
-    SigningFiles, TrustedRoots,
+    Agreement, BridgeHolder, Bridges, CaFile, Chain, ControlPlaneFacts, FoundControlPlane,
+    FoundRotation, LoadedFacts, NodeProgress, ReloadingProgram, RestartedProgram, RootCa,
+    RotationFacts, RotationLevel, RotationStep, SigningFiles, TrustedRoots,
 };
 
 /// What holds on a node that has a level.
@@ -52,7 +53,7 @@ pub(super) fn wanted(level: RotationLevel, bridges: Bridges) -> Wanted {
         RotationLevel::Trusted => trusted,
         RotationLevel::Clients => clients,
         RotationLevel::Servers => servers,
-        RotationLevel::Distrusted => Wanted {
+        RotationLevel::Distrusted | RotationLevel::Renewed => Wanted {
             ca: CaFile::New,
             signing: SigningFiles::CaFiles,
             trust: TrustedRoots::New,
@@ -78,6 +79,38 @@ pub fn next_step(
         Some(facts) => control_plane_step(node, facts, &wanted),
         None => write_ca(node, None, &wanted).or_else(|| kubelet_step(node, &wanted)),
     }
+}
+
+/// The next step of a node in a renewal, to the old root or to the one that has its key; `None`
+/// where it has that alone.
+#[must_use]
+pub fn next_renewal_step(node: &FoundRotation, level: RotationLevel) -> Option<RotationStep> {
+    let Wanted { ca, trust, .. } = wanted(level, Bridges { forth: false, back: false });
+    let is_trusted = |found: &[TrustedRoots]| found.iter().all(|one| *one == trust);
+    let own = node.control_plane.as_ref();
+    if node.ca != ca {
+        return Some(RotationStep::WriteCa(ca));
+    }
+    if own.is_some_and(|own| !is_trusted(&own.kubeconfigs)) {
+        return Some(RotationStep::TrustInKubeconfigs(trust));
+    }
+    if !is_trusted(&node.kubelet_trust) {
+        return Some(RotationStep::TrustInKubelet(trust));
+    }
+    let outdated = own.and_then(outdated_program);
+    let kubelet = (!node.kubelet.trust).then_some(RestartedProgram::Kubelet);
+    outdated.or(kubelet).map(RotationStep::Restart)
+}
+
+/// The first program of the control plane that has not read the CA certificates as they are.
+fn outdated_program(own: &FoundControlPlane) -> Option<RestartedProgram> {
+    let has_published = own.controller_manager.trust && own.root_ca_is_read;
+    let programs = [
+        (own.kubelet_ca_is_read.unwrap_or(true), RestartedProgram::ApiServer),
+        (has_published, RestartedProgram::ControllerManager),
+        (own.scheduler.trust, RestartedProgram::Scheduler),
+    ];
+    programs.into_iter().find(|(has_read, _)| !has_read).map(|(_, program)| program)
 }
 
 /// The level to which a node works on its way to another one.

@@ -115,8 +115,8 @@ fn chain(found: &[Chain], wanted: Chain) -> Chain {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{CaFile, RootCa, RotationStep};
-    use crate::plan::next_step;
+    use crate::model::{CaFile, RestartedProgram, RootCa, RotationStep};
+    use crate::plan::{next_renewal_step, next_step};
 
     const BRIDGES: Bridges = Bridges { forth: true, back: true };
     const READ: ReadByProgram = ReadByProgram { trust: true, client: Reading::Current };
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn outdated_program_is_waited_for_or_restarted() {
-        use crate::model::{ReloadingProgram, RestartedProgram};
+        use crate::model::ReloadingProgram;
         use RotationLevel::Trusted;
         let changed = |change: fn(&mut FoundControlPlane)| {
             let mut found = node(Trusted);
@@ -210,10 +210,51 @@ mod tests {
         assert_eq!(changed(|own| own.kubelet_ca_is_read = Some(true)), None);
     }
 
+    #[test]
+    fn programs_that_trust_the_root_are_restarted_after_its_renewal() {
+        use RotationLevel::Renewed;
+        let renewed = |change: fn(&mut FoundRotation)| {
+            let mut found = node(RotationLevel::Servers);
+            (found.ca, found.kubelet_trust) = (CaFile::New, vec![TrustedRoots::New]);
+            let own = found.control_plane.as_mut().unwrap();
+            own.kubeconfigs = vec![TrustedRoots::New];
+            change(&mut found);
+            next_renewal_step(&found, Renewed)
+        };
+        let restart = |program| Some(RotationStep::Restart(program));
+        assert_eq!(renewed(|_| ()), None);
+        assert_eq!(
+            renewed(|found| found.ca = CaFile::Old),
+            Some(RotationStep::WriteCa(CaFile::New))
+        );
+        let kubelet = restart(RestartedProgram::Kubelet);
+        assert_eq!(renewed(|found| found.kubelet.trust = false), kubelet);
+        type Change = fn(&mut FoundControlPlane);
+        let of_own: [(Change, RestartedProgram); 4] = [
+            (|own| own.kubelet_ca_is_read = Some(false), RestartedProgram::ApiServer),
+            (|own| own.controller_manager.trust = false, RestartedProgram::ControllerManager),
+            (|own| own.root_ca_is_read = false, RestartedProgram::ControllerManager),
+            (|own| own.scheduler.trust = false, RestartedProgram::Scheduler),
+        ];
+        for (change, program) in of_own {
+            let mut found = node(RotationLevel::Servers);
+            (found.ca, found.kubelet_trust) = (CaFile::New, vec![TrustedRoots::New]);
+            let own = found.control_plane.as_mut().unwrap();
+            own.kubeconfigs = vec![TrustedRoots::New];
+            change(own);
+            assert_eq!(next_renewal_step(&found, Renewed), restart(program));
+        }
+        // A worker has none of them.
+        let mut worker = node(RotationLevel::Servers);
+        (worker.ca, worker.kubelet_trust) = (CaFile::New, vec![TrustedRoots::Old]);
+        worker.control_plane = None;
+        let trust = Some(RotationStep::TrustInKubelet(TrustedRoots::New));
+        assert_eq!(next_renewal_step(&worker, Renewed), trust);
+    }
+
     /// It does not run while its manifest changes, and holds no certificate of either root.
     #[test]
     fn program_that_does_not_run_is_waited_for_at_the_last_level() {
-        use crate::model::RestartedProgram;
         use RotationLevel::{Distrusted, Rest};
         for (level, root) in [(Rest, RootCa::Old), (Distrusted, RootCa::New)] {
             let mut found = node(RotationLevel::Servers);

@@ -141,6 +141,9 @@ impl PassEvents {
             Event::RotationOver(RotationLevel::Rest) => Line::info(Message::RotationOver)
                 .pass(self.pass)
                 .log("root CA: its replacement was undone; the old one signs as before"),
+            Event::RotationOver(RotationLevel::Renewed) => Line::info(Message::RotationOver)
+                .pass(self.pass)
+                .log("root CA: it is renewed; all nodes have its new certificate"),
             Event::RotationOver(_) => Line::info(Message::RotationOver)
                 .pass(self.pass)
                 .log("root CA: it is replaced; the old one is trusted no more"),

@@ -18,7 +18,8 @@ use super::sinks::AlarmCommand;
 use super::source::ConfigSource;
 use super::tables::{
     Alarms, AlarmsFragment, Backups, BackupsFragment, FaultManagement, Metrics, MetricsFragment,
-    Paths, PathsFragment, Renewal, RenewalFragment, Schedule, ScheduleFragment,
+    Paths, PathsFragment, Renewal, RenewalFragment, RootCaFragment, RootCaSettings, Schedule,
+    ScheduleFragment,
 };
 use super::values::ProfileName;
 
@@ -30,6 +31,8 @@ pub struct Settings {
     pub profile: Setting<ProfileName>,
     /// When a certificate is renewed, and into what.
     pub renewal: Renewal,
+    /// When the root CA is renewed.
+    pub root_ca: RootCaSettings,
     /// The times of passes.
     pub schedule: Schedule,
     /// The conditions of alarms.
@@ -63,6 +66,7 @@ pub struct Settings {
 pub(super) struct Fragment {
     profile: Option<Spanned<ProfileName>>,
     renewal: RenewalFragment,
+    root_ca: RootCaFragment,
     schedule: ScheduleFragment,
     alarms: AlarmsFragment,
     metrics: MetricsFragment,
@@ -83,6 +87,7 @@ impl Default for Settings {
         Self {
             profile: Setting::default_value("profile", ProfileName::auto()),
             renewal: Renewal::default(),
+            root_ca: RootCaSettings::default(),
             schedule: Schedule::default(),
             alarms: Alarms::default(),
             fault_management: FaultManagement::default(),
@@ -138,6 +143,7 @@ impl Merged {
         let Self(settings) = self;
         settings.profile.take(fragment.profile, source);
         settings.renewal.take(fragment.renewal, source);
+        settings.root_ca.take(fragment.root_ca, source);
         settings.schedule.take(fragment.schedule, source);
         settings.fault_management.take(std::mem::take(&mut fragment.alarms.fm), source);
         for command in std::mem::take(&mut fragment.alarms.command) {

@@ -34,7 +34,9 @@ pub use profile::{
 };
 pub use section::Setting;
 pub use sinks::AlarmCommand;
-pub use tables::{Alarms, Backups, FaultManagement, Metrics, Paths, Renewal, Schedule};
+pub use tables::{
+    Alarms, Backups, FaultManagement, Metrics, Paths, Renewal, RootCaSettings, Schedule,
+};
 pub use values::{BackupCount, InvalidPeriod, InvalidProfileName, Period, ProfileName, Validity};
 
 #[cfg(test)]

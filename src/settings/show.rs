@@ -19,6 +19,7 @@ impl Settings {
     pub fn show(&self) -> String {
         let tables = [
             ("renewal", self.renewal.stated()),
+            ("root_ca", self.root_ca.stated()),
             ("schedule", self.schedule.stated()),
             ("alarms", self.alarms.stated()),
             ("alarms.fm", self.fault_management.stated()),

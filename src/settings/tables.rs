@@ -31,6 +31,15 @@ section! {
 }
 
 section! {
+    /// The root CA of the cluster.
+    RootCaSettings, RootCaFragment, "root_ca" {
+        /// It is renewed with its own key this long before it expires; zero where only an operator
+        /// orders that.
+        renew_before: Period = Period::ZERO,
+    }
+}
+
+section! {
     /// When passes are made.
     Schedule, ScheduleFragment, "schedule" {
         /// The cron expression.

@@ -161,7 +161,7 @@ fn refusals_name_place_value_and_expectation() {
             "[renewals]",
             "/etc/kubecertd/kubecertd.toml:1:2: `[renewals]`: unknown field `renewals`, expected \
              one of `profile`, `renewal`, \
-             `schedule`, `alarms`, `metrics`, `paths`, `backups`, `ca`, `credential`, \
+             `root_ca`, `schedule`, `alarms`, `metrics`, `paths`, `backups`, `ca`, `credential`, \
              `copy`, `service`; did you mean `renewal`?",
         ),
         (

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::file::StateFile;
 use crate::formats::rotation_intent::SignedIntent;
-use crate::model::{AbsolutePath, NodeProgress, RootCa};
+use crate::model::{AbsolutePath, NodeProgress, RootCa, Timestamp};
 use crate::sys::{FileError, Root};
 
 const NAME: &str = "rotation.json";
@@ -32,6 +32,9 @@ pub struct KeptRotation {
     pub written: BTreeSet<String>,
     /// How far this node is; `None` before its first pass.
     pub standing: Option<KeptStanding>,
+    /// When the last rotation ended in which the root was replaced; `None` where the key of the old
+    /// one is not kept any more.
+    pub replaced: Option<Timestamp>,
     /// SHA-256, in hex, of the manifest that kubecertd wrote last: no other program has changed it.
     pub manifest: Option<String>,
 }
@@ -57,8 +60,8 @@ impl KeptRotation {
     /// The same with the intent of another generation, which may be none.
     #[must_use]
     pub fn with_intent(&self, generation: u64, intent: Option<SignedIntent>) -> Self {
-        let manifest = self.manifest.clone();
-        Self { generation, intent, manifest, ..Self::default() }
+        let Self { manifest, replaced, .. } = self.clone();
+        Self { generation, intent, manifest, replaced, ..Self::default() }
     }
 
     /// Writes the file.

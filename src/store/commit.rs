@@ -8,7 +8,7 @@ use super::generation::Generation;
 use super::journal::{Entry, Journal, MAX_INTENT_SIZE};
 use super::link::StagedLink;
 use super::stage::StagedFile;
-use super::{Backup, Checked, LARGEST_FILE, Store, StoreError};
+use super::{Backup, Checked, Kind, LARGEST_FILE, Store, StoreError};
 use crate::model::{CredentialName, Secret, Timestamp};
 use crate::sys::{Dir, FileError, Identity, read_regular};
 
@@ -94,6 +94,7 @@ impl Store<'_> {
         let others = ready.iter().any(|(change, _)| change.writable_by_others);
         let backed_up = ready.iter().filter(|(change, _)| change.backup != Backup::Unwanted);
         let files = backed_up.flat_map(|(change, contents)| change.files.iter().zip(contents));
+        let files = files.filter(|(file, _)| file.kind != Kind::AuthorityKey);
         let mut copies =
             files.filter_map(|(file, content)| Some((&file.target, content.as_ref()?))).peekable();
         if copies.peek().is_none() {

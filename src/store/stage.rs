@@ -63,6 +63,8 @@ pub enum Kind {
     Certificate,
     /// Holds a private key: 0600.
     Private,
+    /// Holds the private key of a CA: 0600, and the old one gets into no backup.
+    AuthorityKey,
 }
 
 /// A change whose new files are staged and not checked yet.
@@ -93,6 +95,7 @@ pub(super) struct StagedFile {
     pub(super) place: Place,
     pub(super) name: OsString,
     pub(super) file: File,
+    pub(super) kind: Kind,
     pub(super) old: Option<Digest>,
     pub(super) new: Digest,
     pub(super) keep: bool,
@@ -196,6 +199,7 @@ fn stage_file(root: &Root, new: &NewFile) -> Result<StagedFile, StoreError> {
         place,
         name,
         file,
+        kind: new.kind,
         old: new.old,
         new: Digest::of(new.content.expose()),
         keep: false,
@@ -230,6 +234,6 @@ fn copy_metadata(old: &File, new: &NewFile, staged: &File) -> Result<(), StoreEr
 fn default_mode(kind: Kind) -> Mode {
     match kind {
         Kind::Certificate => Mode::from_bits_truncate(0o644),
-        Kind::Private => Mode::from_bits_truncate(0o600),
+        Kind::Private | Kind::AuthorityKey => Mode::from_bits_truncate(0o600),
     }
 }

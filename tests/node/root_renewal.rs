@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use kubecertd::formats::x509::{
     Certificate, DistinguishedName, NamePart, RootLifetime, certificates, new_root,
 };
@@ -12,13 +13,20 @@ use super::availability::Meter;
 use super::common::{CA_CRT, now};
 use super::harness::Node;
 use super::recovery::is_ready_since_boot;
+use super::root_replacement::{root_of_rotation, wait_until_over};
 use super::services::{changed_processes, print_figure, processes};
+
+/// Has kubecertd begin by itself.
+const CONFIGURE: &str = "mkdir -p /etc/kubecertd/kubecertd.d
+    printf '[root_ca]\nrenew_before = \"30d\"\n' \
+    >/etc/kubecertd/kubecertd.d/root-ca.toml";
 
 /// What reads CA certificates only when it starts.
 const RESTARTED: [&str; 3] = ["kube-controller-manager", "kube-scheduler", "kubelet"];
 
-/// No request fails, whichever of the two certificates a client knows. What reads CA certificates
-/// only when it starts is restarted, once, and nothing else.
+/// kubecertd begins by itself, as its configuration says. No request fails, whichever of the two
+/// certificates a client knows. What reads CA certificates only when it starts is restarted, once,
+/// and nothing else.
 pub fn before_expiry(node: &mut Node) {
     node.expire_root(20);
     // What runs has read the one that is renewed now.
@@ -28,22 +36,36 @@ pub fn before_expiry(node: &mut Node) {
     let old = root_of(node);
     let before = processes(node);
     let knows_old = Meter::that_trusts(node, std::slice::from_ref(&old));
+    let planned = node.exec("kubecertd ca rotate plan --renew");
+    assert!(planned.contains("cluster-info: gets the renewed root CA"), "{planned}");
+    node.exec(CONFIGURE);
     let began = Instant::now();
-    let shown = node.exec("kubecertd ca renew --offline");
-    assert!(shown.contains("renewed until "), "{shown}");
-    let new = root_of(node);
+    node.exec(
+        "systemctl reload kubecertd && systemctl kill --kill-who main --signal USR1 kubecertd",
+    );
+    node.wait_for("the renewal begins", |node| {
+        let shown = node.try_exec("kubecertd ca rotate status");
+        String::from_utf8_lossy(&shown.stdout).contains("by kubecertd@").then_some(())
+    });
+    let new = root_of_rotation(node);
     let knows_new = Meter::that_trusts(node, std::slice::from_ref(&new));
     let knows_both = Meter::that_trusts(node, &[old, new.clone()]);
 
-    node.wait_for("the services have read the renewed root", |node| {
-        let status = node.try_exec("kubecertd check --output wide");
-        let text = String::from_utf8_lossy(&status.stdout).into_owned();
-        let changed = changed_processes(&before, &processes(node));
-        (changed == RESTARTED && !text.contains("stale")).then_some(())
-    });
+    wait_until_over(node);
+    print_figure(&format!(
+        "on the node and in all objects after {:.0} s",
+        began.elapsed().as_secs_f64()
+    ));
     let restarted = processes(node);
-    print_figure(&format!("in use {:.0} s after the command", began.elapsed().as_secs_f64()));
+    assert_eq!(changed_processes(&before, &restarted), RESTARTED);
+    assert_eq!(node.text(CA_CRT), new.to_pem());
+    assert!(!node.exec("kubecertd check --output wide || true").contains("stale"));
     wait_until_published(node);
+    let info = node.kubectl("-n kube-public get configmap cluster-info -o yaml");
+    assert!(info.contains(&BASE64_STANDARD.encode(new.to_pem())), "{info}");
+    let again = node.try_exec("kubecertd ca rotate start --renew");
+    let text = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(text.contains("not worth another certificate"), "{text}");
     let pass = node.request_pass();
     assert!(pass.failed.is_empty() && pass.not_refreshed.is_empty(), "{pass:?}");
     assert_eq!(processes(node), restarted, "they are restarted once");

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use kubecertd::formats::x509::{Certificate, certificates};
+use kubecertd::model::Digest;
 
 use super::availability::Meter;
 use super::common::{CA_CRT, CA_KEY};
@@ -38,7 +39,7 @@ pub fn by_new_key(_: &mut Node) {
     let began = Instant::now();
     let shown = node.exec("kubecertd ca rotate start --subject CN=kubernetes-2");
     assert!(shown.contains("CN=kubernetes-2"), "{shown}");
-    let new = roots_of_rotation(&node);
+    let new = root_of_rotation(&node);
     let knows_both = Meter::that_trusts(&node, &[old.clone(), new.clone()]);
     wait_for_level(&node, "All certificates are of the new root CA");
     print_figure(&format!("servers after {:.0} s", began.elapsed().as_secs_f64()));
@@ -81,7 +82,7 @@ fn roots(node: &Node) -> Vec<Certificate> {
 }
 
 /// The new root, as the cluster announces it.
-fn roots_of_rotation(node: &Node) -> Certificate {
+pub fn root_of_rotation(node: &Node) -> Certificate {
     let text = node.kubectl(
         "-n kube-system get configmap kubecertd-root-ca -o jsonpath='{.data.intent\\.json}'",
     );
@@ -131,6 +132,44 @@ pub fn undone(_: &mut Node) {
     node.remove_machine();
 }
 
+/// The operator turns back when the node trusts the old root no more, and another one is not so far
+/// yet.
+pub fn undone_from_the_end(_: &mut Node) {
+    let node = fresh("kubecertd-end", "10.210.0.21", "ecdsa");
+    let files = [CA_CRT, CA_KEY, MANIFEST];
+    let before = files.map(|file| node.text(file));
+    let old = roots(&node).remove(0);
+    node.exec("kubecertd ca rotate start --subject CN=kubernetes-2");
+    wait_for_level(&node, "All certificates are of the new root CA");
+    let new = root_of_rotation(&node);
+    node.exec("kubecertd ca rotate complete");
+    node.wait_for("the new root alone is in ca.crt", |node| {
+        (roots(node) == [new.clone()]).then_some(())
+    });
+    let late = "{apiVersion: v1, kind: Node, metadata: {name: late}}";
+    node.exec(&format!("echo '{late}' | kubectl create -f -"));
+    node.wait_for("only the other node is waited for", |node| {
+        let status = node.try_exec("kubecertd ca rotate status");
+        let shown = String::from_utf8_lossy(&status.stdout).into_owned();
+        let waits = shown.split("Waited for:").nth(1)?;
+        (waits.contains("late does not report") && !waits.contains("kubecertd-end")).then_some(())
+    });
+    node.assert_accepted();
+    let knows_new = Meter::as_administrator_now(&node, std::slice::from_ref(&new));
+    node.exec("kubecertd ca rotate back && kubectl delete node late");
+    // Up to here it can verify the API server, and has to be accepted.
+    node.wait_for("certificates are of the old root again", |node| {
+        node.certificate("apiserver").verifies_by(&old).then_some(())
+    });
+    let figures = knows_new.stop();
+    print_figure(&format!("a client that knows the new: {figures}"));
+    assert_eq!(figures.failed, 0, "{figures}");
+    wait_until_over(&node);
+    assert_eq!(files.map(|file| node.text(file)), before);
+    node.assert_accepted();
+    node.remove_machine();
+}
+
 /// kubeadm refuses to renew a certificate that has a bridge behind it, and stops there; what comes
 /// before is renewed.
 fn renew_by_kubeadm(node: &Node) {
@@ -141,13 +180,35 @@ fn renew_by_kubeadm(node: &Node) {
     assert!(text.contains("certificate embedded in the kubeconfig file for the admin"), "{text}");
 }
 
+/// A worker joins by the hash of a root. It gets both, and the rotation waits for it until its Node
+/// is deleted.
+fn join_by(node: &Node, root: &Certificate) {
+    let worker = Node::fresh("kubecertd-way", "10.210.0.22");
+    let hash = format!("sha256:{}", Digest::of(root.public_key_der()));
+    worker.join(&[
+        "10.210.0.9:6443",
+        "--token",
+        "abcdef.0123456789abcdef",
+        "--discovery-token-ca-cert-hash",
+        &hash,
+        "--node-name",
+        "kubecertd-way",
+        "--cri-socket",
+        "unix:///run/containerd/containerd.sock",
+    ]);
+    assert_eq!(roots(&worker), roots(node));
+    wait_for_level(node, "kubecertd-way does not report: does kubecertd run there?");
+    node.exec("kubectl delete node kubecertd-way");
+    worker.remove_machine();
+}
+
 /// Undoes a rotation.
 fn go_back(node: &Node) {
     node.exec("kubecertd ca rotate back");
     wait_until_over(node);
 }
 
-fn wait_until_over(node: &Node) {
+pub fn wait_until_over(node: &Node) {
     node.wait_for("the rotation is over", |node| {
         let found = node.try_exec(
             "kubectl --request-timeout=20s -n kube-system get configmap kubecertd-root-ca",
@@ -160,13 +221,21 @@ fn wait_until_over(node: &Node) {
 /// with the flags of its configuration and without them.
 pub fn kubeadm_in_the_middle(_: &mut Node) {
     let node = fresh("kubecertd-mid", "10.210.0.9", "ecdsa");
-    let new = || roots_of_rotation(&node);
+    let new = || root_of_rotation(&node);
     node.exec("kubecertd ca rotate start --step --subject CN=kubernetes-2");
     wait_for_level(&node, "All nodes have level staged");
     for level in ["trusted", "clients"] {
         node.exec("kubecertd ca rotate step");
         wait_for_level(&node, &format!("All nodes have level {level}"));
-        // kubeadm upgrade writes the manifests of its configuration.
+        // Of certificates with a bridge kubeadm renews none.
+        let renews = level == "trusted";
+        node.exec(&format!(
+            "kubeadm upgrade node --skip-phases=preflight --certificate-renewal={renews}"
+        ));
+        assert!(node.text(MANIFEST).contains(SIGNING_FLAG), "{level}");
+        wait_for_level(&node, &format!("All nodes have level {level}"));
+        join_by(&node, &roots(&node)[if renews { 0 } else { 1 }]);
+        // This writes the manifest without comparing it.
         node.exec(
             "kubectl -n kube-system get configmap kubeadm-config \\
              -o jsonpath='{.data.ClusterConfiguration}' >/root/kubeadm.yaml

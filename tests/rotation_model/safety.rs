@@ -77,7 +77,7 @@ pub fn trust_at(level: L) -> T {
     match level {
         L::Rest | L::Staged => T::Old,
         L::Trusted | L::Clients | L::Servers => T::Both,
-        L::Distrusted => T::New,
+        L::Distrusted | L::Renewed => T::New,
     }
 }
 
@@ -277,7 +277,7 @@ fn expected(kind: Kind, level: L, bridges: Bridges) -> RotationFacts {
         L::Trusted => ((Old, Old), CaFile::OldNew, SigningFiles::Own(Old)),
         L::Clients => ((New, Old), CaFile::OldNew, SigningFiles::Own(New)),
         L::Servers => ((New, New), CaFile::NewOld, SigningFiles::Own(New)),
-        L::Distrusted => ((New, New), CaFile::New, SigningFiles::CaFiles),
+        L::Distrusted | L::Renewed => ((New, New), CaFile::New, SigningFiles::CaFiles),
     };
     let chain = |root| match level {
         L::Distrusted => alone(root),

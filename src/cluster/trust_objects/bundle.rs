@@ -91,11 +91,19 @@ impl RootChange {
         }
     }
 
+    /// Which root a block is. An earlier certificate of the old root counts as that: the root may
+    /// have been renewed before, and the list forgotten.
     fn root_of(&self, block: &Block) -> Option<RootCa> {
-        let is =
-            |root: &Certificate| block.label == "CERTIFICATE" && block.der.expose() == root.der();
-        let old = is(&self.old).then_some(RootCa::Old);
-        old.or_else(|| is(&self.new).then_some(RootCa::New))
+        if block.label != "CERTIFICATE" {
+            return None;
+        }
+        let der = block.der.expose();
+        if der == self.new.der() {
+            return Some(RootCa::New);
+        }
+        let is_earlier =
+            || Certificate::from_der(der).is_ok_and(|found| found.is_of_same_ca(&self.old));
+        (der == self.old.der() || is_earlier()).then_some(RootCa::Old)
     }
 
     fn found(&self, blocks: &[Block]) -> Option<TrustedRoots> {
@@ -150,6 +158,8 @@ fn need(before: &[Block], content: Vec<u8>) -> Result<BundleNeed, PemError> {
 mod tests {
     use super::*;
     use crate::drivers::tls::servers::Authority;
+    use crate::formats::x509::{PrivateKey, Terms, random_serial, renew_root};
+    use crate::model::days;
 
     struct Roots {
         old: Certificate,
@@ -284,6 +294,37 @@ mod tests {
         }
         let change = roots.change(CaFile::New);
         assert_eq!(reduce_roots(roots.bundle("ab").as_bytes(), &change), Ok(None));
+    }
+
+    /// The root was renewed once before, and the list was forgotten; now it is renewed again.
+    #[test]
+    fn earlier_certificate_of_the_old_root_is_replaced_too() {
+        let authority = Authority::new("ca");
+        let first = authority.certificate();
+        let key = PrivateKey::from_pem(authority.key_pem().as_bytes()).unwrap();
+        let [old, new] = [days(400), days(800)].map(|validity| {
+            let not_before = first.not_before;
+            let serial = random_serial().unwrap();
+            let terms = Terms { serial, not_before, not_after: not_before.plus(validity) };
+            Certificate::from_der(&renew_root(&first, &key, &terms).unwrap()).unwrap()
+        });
+        let pem = |roots: &[&Certificate]| roots.iter().map(|one| one.to_pem()).collect::<String>();
+        let other = Authority::new("ca").certificate();
+        let change = RootChange { old: old.clone(), new: new.clone(), wanted: CaFile::New };
+        for (before, after) in [
+            (vec![&other, &first], vec![&other, &new]),
+            (vec![&first, &old, &other], vec![&new, &other]),
+            (vec![&old], vec![&new]),
+        ] {
+            let decision = replace_roots(pem(&before).as_bytes(), &change).unwrap().unwrap();
+            assert_eq!(decision.need, BundleNeed::Write(pem(&after).into_bytes()));
+        }
+        let reduced = |before: &[&Certificate]| {
+            reduce_roots(pem(before).as_bytes(), &change).unwrap().unwrap().need
+        };
+        assert_eq!(reduced(&[&first, &old]), BundleNeed::Addition);
+        let need = BundleNeed::Write(pem(&[&new]).into_bytes());
+        assert_eq!(reduced(&[&first, &old, &new]), need);
     }
 
     #[test]

@@ -14,6 +14,12 @@ impl RotationIntent {
         }
     }
 
+    /// Whether the new root has the key of the old one: then everything that is signed stays.
+    #[must_use]
+    pub fn is_renewal(&self) -> bool {
+        self.old.public_key_der() == self.new.public_key_der()
+    }
+
     /// The bridge that stands behind certificates of a root.
     #[must_use]
     pub fn bridge_behind(&self, root: RootCa) -> Option<&Certificate> {

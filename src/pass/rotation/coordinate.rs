@@ -82,7 +82,7 @@ impl Pass<'_> {
             }
             Ok(Ok(Coordinated::Over)) => {
                 report.is_over = true;
-                self.note(forget(node, rotation));
+                self.note(forget(node, rotation, self.orders.clock.now()));
                 self.emit(crate::pass::Event::RotationOver(report.goal));
             }
             Ok(Err(reason)) | Err(reason) => {
@@ -227,8 +227,8 @@ async fn finish(
     object: &RotationObject,
     intent: &RotationIntent,
 ) -> Result<(), RotationError> {
-    if intent.goal == RotationLevel::Distrusted {
-        // It holds the old key, encrypted.
+    if intent.goal != RotationLevel::Rest {
+        // It holds the old root, and its key, encrypted.
         api.delete_kubeadm_certs().await?;
     }
     api.remove_role().await?;

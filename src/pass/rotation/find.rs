@@ -67,7 +67,10 @@ impl Pass<'_> {
         let intent = verify_of_cluster(node, &signed, &cluster)?;
         // A node that joined after the end of a rotation trusts its new root alone, which has
         // signed the old intents too.
-        if kept.generation == 0 && !anchors(node)?.contains(&intent.old) {
+        let is_trusted = |root| anchors(node).map(|anchors| anchors.contains(root));
+        // One that joins while the root is renewed gets the renewed one.
+        let is_here = is_trusted(&intent.old)? || (intent.is_renewal() && is_trusted(&intent.new)?);
+        if kept.generation == 0 && !is_here {
             return Err(RotationError::Ended);
         }
         let generation = intent.agreement.generation;
@@ -84,7 +87,7 @@ impl Pass<'_> {
         let node = self.node;
         match read_rotation(node)? {
             Some(rotation) if is_over(&rotation.intent) => {
-                self.note(forget(node, &rotation));
+                self.note(forget(node, &rotation, self.orders.clock.now()));
                 Ok(None)
             }
             Some(_) => Err(RotationError::Deleted),

@@ -1,15 +1,21 @@
 //! The rotation that this node takes part in: the intent as it keeps it, or a newer one of the
 //! cluster, and the keys that it has.
 
+use std::time::Duration;
+
 use crate::act::RotationKeys;
 use crate::cluster::{ClusterApi, ClusterError, ObjectError};
 use crate::credentials::{Files as _, LoadedKey, read_key};
 use crate::formats::rotation_intent::{IntentError, RotationIntent, SignedIntent};
 use crate::formats::x509::{Certificate, PrivateKey, certificates};
-use crate::model::{Agreement, Authority, RootCa, RotationLevel};
+use crate::model::{Agreement, Authority, RootCa, RotationLevel, Timestamp, days};
 use crate::observe::{Node, signing_files};
 use crate::state::{KeptRotation, rotation_key};
 use crate::sys::FileError;
+
+/// How long the key of a root that was replaced is kept: the old certificate can be issued again
+/// where something was forgotten.
+const OLD_KEY_KEPT: Duration = days(30);
 
 /// A rotation.
 #[derive(Debug)]
@@ -105,6 +111,16 @@ pub fn read_rotation(node: &Node) -> Result<Option<Rotation>, RotationError> {
     Ok(Some(Rotation { intent, signed, keys }))
 }
 
+/// Whether a rotation issues the certificates of the root CA on this node. In a renewal that is
+/// done as without one.
+pub(in crate::pass) fn issues_certificates(node: &Node) -> bool {
+    match read_rotation(node) {
+        Ok(found) => found.is_some_and(|rotation| !rotation.intent.is_renewal()),
+        // What its intent orders is not known.
+        Err(_) => KeptRotation::read(&node.root, &node.settings.paths.state).0.intent.is_some(),
+    }
+}
+
 /// The root CA in the catalog.
 pub(super) fn root_authority(node: &Node) -> Result<&Authority, RotationError> {
     node.catalog.root_authority().ok_or(RotationError::NoRoot)
@@ -153,20 +169,39 @@ pub(super) fn sign(
 }
 
 /// The keys of the two roots that are on this node. An earlier rotation, or one that another node
-/// began first, may have left others.
+/// began first, may have left others. In a renewal both have the one that signs.
 pub(super) fn keys(node: &Node, intent: &RotationIntent) -> RotationKeys {
+    if intent.is_renewal() {
+        let own = root_authority(node).ok().map(|one| read_key(&node.root, &one.key));
+        let own = own.and_then(LoadedKey::usable).filter(|key| key.fits(&intent.new));
+        return RotationKeys { old: own, new: None };
+    }
     let key = |root| {
         let file = rotation_key(&node.settings.paths.state, root);
         // Only root's own file counts.
         if !node.root.is_root_only(&file) {
             return None;
         }
-        match read_key(&node.root, &file) {
-            LoadedKey::Usable(key) => Some(key).filter(|key| key.fits(intent.root(root))),
-            LoadedKey::Absent | LoadedKey::Unusable(_) => None,
-        }
+        read_key(&node.root, &file).usable().filter(|key| key.fits(intent.root(root)))
     };
     RotationKeys { old: key(RootCa::Old), new: key(RootCa::New) }
+}
+
+/// Removes the key of a root that was replaced, when the time is over for which it is kept. Returns
+/// whether it was.
+///
+/// # Errors
+/// When it can't be removed.
+pub(super) fn remove_old_key(node: &Node, now: Timestamp) -> Result<bool, FileError> {
+    let state = &node.settings.paths.state;
+    let (kept, _) = KeptRotation::read(&node.root, state);
+    let is_over = |replaced: Timestamp| now >= replaced.plus(OLD_KEY_KEPT);
+    if kept.intent.is_some() || !kept.replaced.is_some_and(is_over) {
+        return Ok(false);
+    }
+    node.root.remove_file(&rotation_key(state, RootCa::Old))?;
+    KeptRotation { replaced: None, ..kept }.write(&node.root, state)?;
+    Ok(true)
 }
 
 /// The API of the cluster, with the administrator's identity.
@@ -186,26 +221,34 @@ pub(super) async fn kubelet_api(node: &Node) -> Result<ClusterApi, ClusterError>
 /// Whether all nodes have the goal, and the goal is an end.
 pub(super) fn is_over(intent: &RotationIntent) -> bool {
     let Agreement { from, to, .. } = intent.agreement;
-    from == to && to == intent.goal && matches!(to, RotationLevel::Rest | RotationLevel::Distrusted)
+    from == to && to == intent.goal && to.is_end()
 }
 
 /// Removes what this node has of a rotation that is over: the intent last, so that an interrupted
 /// end is made again. Returns what could not be removed.
-pub(super) fn forget(node: &Node, rotation: &Rotation) -> Vec<String> {
+pub(super) fn forget(node: &Node, rotation: &Rotation, now: Timestamp) -> Vec<String> {
     let state = &node.settings.paths.state;
     let mut notes = Vec::new();
     let own = root_authority(node).map(signing_files).into_iter().flatten();
     // The old root's key stays where it was replaced: what it signed may still be in use elsewhere.
     let key = match rotation.intent.goal {
-        RotationLevel::Distrusted => vec![rotation_key(state, RootCa::New)],
-        _ => vec![rotation_key(state, RootCa::New), rotation_key(state, RootCa::Old)],
+        RotationLevel::Distrusted => vec![RootCa::New],
+        _ => vec![RootCa::New, RootCa::Old],
     };
-    for file in own.chain(key) {
+    let files = own.chain(key.into_iter().map(|root| rotation_key(state, root)));
+    // A renewal has none of them: these are of an earlier rotation.
+    for file in files.filter(|_| !rotation.intent.is_renewal()) {
         notes.extend(node.root.remove_file(&file).err().map(|e| e.to_string()));
     }
     let generation = rotation.intent.agreement.generation;
     let (kept, _) = KeptRotation::read(&node.root, state);
-    let written = kept.with_intent(generation, None).write(&node.root, state);
+    let replaced = match rotation.intent.goal {
+        RotationLevel::Distrusted => Some(now),
+        _ if rotation.intent.is_renewal() => kept.replaced,
+        _ => None,
+    };
+    let kept = KeptRotation { replaced, ..kept.with_intent(generation, None) };
+    let written = kept.write(&node.root, state);
     notes.extend(written.err().map(|e| e.to_string()));
     notes
 }

@@ -17,6 +17,7 @@ use crate::formats::x509::{
 use crate::model::{Agreement, InvalidName, RootCa, RotationLevel, Timestamp};
 use crate::observe::{Node, RotationTrouble, node_name};
 use crate::pass::new_root::{InstallRootError, list};
+use crate::pass::root_renewal::RootRenewalError;
 use crate::pass::{PassError, survey};
 use crate::plan::RootFault;
 use crate::state::{KeptRotation, KeptStanding};
@@ -58,7 +59,8 @@ pub enum OrderError {
     Rotation(#[from] RotationError),
     /// There is one already.
     #[error(
-        "the root CA is being replaced already: `kubecertd ca rotate status` shows how far it is"
+        "the root CA is being replaced or renewed already: `kubecertd ca rotate status` shows how \
+         far it is"
     )]
     UnderWay,
     /// There is none.
@@ -109,12 +111,18 @@ pub enum OrderError {
     /// It is too early.
     #[error(
         "not all certificates are of the new root CA yet: it is completed when all nodes have \
-         level 3"
+         level servers"
     )]
     TooEarly,
     /// It is over already.
     #[error("it ends already")]
     Ends,
+    /// A renewal has no last level of its own.
+    #[error("the root CA is renewed with its own key: that ends by itself")]
+    IsRenewal,
+    /// The root can't be renewed.
+    #[error(transparent)]
+    Renewal(#[from] RootRenewalError),
     /// The new root can't be made.
     #[error(transparent)]
     NewRoot(#[from] NewRootError),
@@ -242,7 +250,7 @@ pub(super) fn next(
     order: &Order,
     now: Timestamp,
 ) -> Result<RotationIntent, OrderError> {
-    use RotationLevel::{Distrusted, Rest, Servers};
+    use RotationLevel::{Distrusted, Renewed, Rest, Servers};
     let Rotation { intent, keys, .. } = rotation;
     let goal = intent.goal;
     let Agreement { generation, from, to } = intent.agreement;
@@ -258,11 +266,13 @@ pub(super) fn next(
             }
             match to {
                 Servers => return Err(OrderError::NeedsComplete),
-                Distrusted => return Err(OrderError::Ends),
+                Distrusted | Renewed => return Err(OrderError::Ends),
+                Rest if intent.is_renewal() => next.goal = Renewed,
                 level => next.goal = level.towards(Servers),
             }
             next.paused = None;
         }
+        Order::Complete if intent.is_renewal() => return Err(OrderError::IsRenewal),
         Order::Complete => {
             if !(is_settled && to == Servers) {
                 return Err(if to == Distrusted { OrderError::Ends } else { OrderError::TooEarly });

@@ -56,6 +56,7 @@ pub fn preview(
 }
 
 const WRITTEN: &str = "gets both root CAs, and the new one alone in the end";
+const RENEWED: &str = "gets the renewed root CA";
 const BY_CONTROLLER: &str = "written by kube-controller-manager, and waited for";
 
 async fn look(
@@ -77,11 +78,12 @@ async fn look(
     });
     let (old, new) = (intent.old.clone(), intent.new.clone());
     let change = RootChange { old, new, wanted: CaFile::Old };
+    let written = if intent.is_renewal() { RENEWED } else { WRITTEN };
     let mut objects = Vec::new();
     match api.observe_cluster_info(&change).await {
         Ok(None) => {}
         Ok(Some(info)) => {
-            let what = info.trust.map(|_| WRITTEN).map_err(|e| e.to_string());
+            let what = info.trust.map(|_| written).map_err(|e| e.to_string());
             objects.push(PreviewedObject {
                 object: "ConfigMap kube-public/cluster-info".into(),
                 what,
@@ -90,7 +92,7 @@ async fn look(
         Err(error) => objects.push(failed("ConfigMap kube-public/cluster-info", &error)),
     }
     for TrustReport { object, result } in api.observe_ca_bundles(&change).await {
-        let what = result.map(|_| WRITTEN).map_err(|e| e.to_string());
+        let what = result.map(|_| written).map_err(|e| e.to_string());
         objects.push(PreviewedObject { object, what });
     }
     let file = intent.old.to_pem();

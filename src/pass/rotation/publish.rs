@@ -40,7 +40,9 @@ pub(super) async fn publish(
     let wanted = ca_file_at(level);
     let change = RootChange { old: intent.old.clone(), new: intent.new.clone(), wanted };
     let mut published = Published { written, ..Published::default() };
-    published.take_configuration(set_arguments(api, node, authority, level).await);
+    if !intent.is_renewal() {
+        published.take_configuration(set_arguments(api, node, authority, level).await);
+    }
     match api.update_cluster_info(&change).await {
         Ok(Some(info)) => published.take("ConfigMap kube-public/cluster-info", info.trust),
         Ok(None) => {}

@@ -1,5 +1,5 @@
-//! The beginning of a rotation: the new root is made or judged, this node is checked, the keys are
-//! kept, and the intent is announced to the cluster.
+//! The beginning of a rotation: the new root is made, judged or renewed, this node is checked, the
+//! keys are kept, and the intent is announced to the cluster.
 
 use super::kept::{RotationError, administrator_api, root_authority, sign};
 use super::order::{OrderError, TOLERATED_SKEW, bridge_by, own_name};
@@ -19,7 +19,7 @@ use crate::model::{
 use crate::observe::{ControllerManager, Node, Platform, find_rotation, issued_by_root};
 use crate::pass::decision::clock_trust;
 use crate::pass::new_root::judge;
-use crate::pass::root_renewal::root_validity;
+use crate::pass::root_renewal::{renewed, root_validity};
 use crate::pass::{PassError, open_store, survey};
 use crate::state::{KeptRotation, rotation_key};
 use crate::store::{Backup, Change, Kind, NewFile};
@@ -32,6 +32,8 @@ pub enum Replacement {
     Made(Option<DistinguishedName>),
     /// The operator's own, and whether the system may trust it.
     Supplied(Box<SuppliedRoot>, bool),
+    /// The present one with a later end: its key and all that it signed stay.
+    Renewed,
 }
 
 /// What a rotation begins with.
@@ -53,13 +55,23 @@ struct Present {
     key: PrivateKey,
 }
 
+/// What is trusted in place of the present root CA.
+struct NewTrust {
+    certificate: Certificate,
+    /// Its key, where it has one of its own.
+    key: Option<PrivateKey>,
+    /// The bridge to it, where it has a key of its own.
+    bridge: Option<Certificate>,
+}
+
 /// A rotation that is not announced yet.
 pub(super) struct Prepared {
     /// Its intent, without the cluster.
     pub intent: RotationIntent,
     kept: KeptRotation,
     old: PrivateKey,
-    new: PrivateKey,
+    /// The new root's, where it has one of its own.
+    new: Option<PrivateKey>,
 }
 
 /// Begins a rotation.
@@ -69,7 +81,7 @@ pub(super) struct Prepared {
 pub fn start(node: &Node, order: StartOrder, now: Timestamp) -> Result<RotationIntent, OrderError> {
     let Prepared { intent, kept, old, new } = prepare(node, order, now)?;
     let own = own_name(node, now);
-    block_on(announce(node, intent, kept, own, (&old, &new), now))?
+    block_on(announce(node, intent, kept, own, (&old, new.as_ref()), now))?
 }
 
 /// The other nodes of the cluster: their part of a rotation is not carried out yet.
@@ -97,8 +109,14 @@ pub(super) fn prepare(
     }
     let old = present(node, now)?;
     check_clock(node, order.trust_clock, now)?;
-    let new = replacement(node, order.replacement, &old.certificate, now)?;
-    let bridge = bridge_by(&old.certificate, &old.key, &new.certificate, now)?;
+    let goal = match order.replacement {
+        Replacement::Renewed => RotationLevel::Renewed,
+        Replacement::Made(_) | Replacement::Supplied(..) if order.is_stepwise => {
+            RotationLevel::Staged
+        }
+        Replacement::Made(_) | Replacement::Supplied(..) => RotationLevel::Servers,
+    };
+    let NewTrust { certificate, key, bridge } = new_trust(node, order.replacement, &old, now)?;
     let agreement = Agreement {
         generation: first_generation(&kept, now),
         from: RotationLevel::Rest,
@@ -107,11 +125,11 @@ pub(super) fn prepare(
     let intent = RotationIntent {
         cluster: String::new(),
         old: old.certificate.clone(),
-        new: new.certificate.clone(),
-        bridge: Some(bridge),
+        new: certificate,
+        bridge,
         bridge_back: None,
         agreement,
-        goal: if order.is_stepwise { RotationLevel::Staged } else { RotationLevel::Servers },
+        goal,
         is_stepwise: order.is_stepwise,
         paused: None,
         without: Vec::new(),
@@ -119,7 +137,7 @@ pub(super) fn prepare(
         operator: order.operator,
     };
     check_ready(node, &intent, now)?;
-    Ok(Prepared { intent, kept, old: old.key, new: new.key })
+    Ok(Prepared { intent, kept, old: old.key, new: key })
 }
 
 /// Later than that of any earlier rotation: a node that was installed again remembers none.
@@ -134,7 +152,7 @@ async fn announce(
     intent: RotationIntent,
     kept: KeptRotation,
     own: Option<String>,
-    (old, new): (&PrivateKey, &PrivateKey),
+    (old, new): (&PrivateKey, Option<&PrivateKey>),
     now: Timestamp,
 ) -> Result<RotationIntent, OrderError> {
     let api = administrator_api(node).await.map_err(RotationError::from)?;
@@ -143,14 +161,18 @@ async fn announce(
         return Err(OrderError::UnderWay);
     }
     let others = other_nodes(&api, own.as_ref()).await?;
-    if !others.is_empty() {
+    // In a renewal no key has to get to them.
+    if let (Some(_), false) = (new, others.is_empty()) {
         return Err(OrderError::OtherNodes(others));
     }
     let cluster = api.cluster_uid().await.map_err(failed)?;
     let intent = RotationIntent { cluster, ..intent };
-    keep_keys(node, old, new, now)?;
+    if let Some(new) = new {
+        keep_keys(node, old, new, now)?;
+    }
     api.publish_role().await.map_err(failed)?;
-    let signed = sign(&intent, &[old, new])?;
+    let keys: Vec<_> = [old].into_iter().chain(new).collect();
+    let signed = sign(&intent, &keys)?;
     match api.create_rotation(&signed).await {
         Ok(_) => {}
         Err(ObjectError::Exists(_)) => return Err(OrderError::UnderWay),
@@ -176,11 +198,10 @@ fn keep_keys(
         node.root.create_dir_of(&path)?;
         let old = Files::read(&node.root, &path)?;
         let old = old.map(|old| Digest::of(old.expose()));
-        files.push(NewFile { path, content: key.to_pem()?, old, kind: Kind::Private });
+        files.push(NewFile { path, content: key.to_pem()?, old, kind: Kind::AuthorityKey });
     }
     let credential = CredentialName::new("ca")?;
-    // The key of an earlier rotation may still be needed.
-    let change = Change { credential, files, link: None, backup: Backup::Wanted };
+    let change = Change { credential, files, link: None, backup: Backup::Unwanted };
     let change = store.stage(change)?.check(|contents| {
         let keys = [old, new];
         for (content, key) in contents.iter().zip(keys) {
@@ -253,13 +274,22 @@ fn check_clock(node: &Node, trust: bool, now: Timestamp) -> Result<(), OrderErro
     }
 }
 
-fn replacement(
+fn new_trust(
     node: &Node,
     replacement: Replacement,
-    old: &Certificate,
+    present: &Present,
     now: Timestamp,
-) -> Result<NewRoot, OrderError> {
+) -> Result<NewTrust, OrderError> {
+    let old = &present.certificate;
+    let with_bridge = |NewRoot { certificate, key }| {
+        let bridge = bridge_by(old, &present.key, &certificate, now)?;
+        Ok(NewTrust { certificate, key: Some(key), bridge: Some(bridge) })
+    };
     match replacement {
+        Replacement::Renewed => {
+            let certificate = renewed(node, old, &present.key, TOLERATED_SKEW, now)?;
+            Ok(NewTrust { certificate, key: None, bridge: None })
+        }
         Replacement::Made(subject) => {
             let subject = subject.unwrap_or_else(|| old.subject.clone());
             if subject.is_equivalent_to(&old.subject) && old.subject_key_identifier.is_none() {
@@ -270,7 +300,7 @@ fn replacement(
             }
             let validity = root_validity(node, old);
             let lifetime = RootLifetime { now, tolerated_skew: TOLERATED_SKEW, validity };
-            Ok(new_root(&subject, &old.key_algorithm, &lifetime)?)
+            with_bridge(new_root(&subject, &old.key_algorithm, &lifetime)?)
         }
         Replacement::Supplied(root, allow_trusted) => {
             let judged = judge(node, *root, allow_trusted, now)?;
@@ -281,12 +311,12 @@ fn replacement(
             let key = key.ok_or(OrderError::NoKey)?;
             if certificate.public_key_der() == old.public_key_der() {
                 return Err(OrderError::Present(
-                    "it has the key of the present root CA: `kubecertd ca trust` takes a renewed \
-                     certificate"
+                    "it has the key of the present root CA: --renew renews that, and `kubecertd \
+                     ca trust` takes a renewed certificate"
                         .to_owned(),
                 ));
             }
-            Ok(NewRoot { certificate, key })
+            with_bridge(NewRoot { certificate, key })
         }
     }
 }
@@ -305,6 +335,9 @@ fn check_ready(node: &Node, intent: &RotationIntent, now: Timestamp) -> Result<(
         }
     }
     let found = find_rotation(node, &ObservedFiles::of(&node.root), intent, None)?;
+    if intent.is_renewal() {
+        return Ok(());
+    }
     let Some(own) = &found.control_plane else {
         return Err(OrderError::NotReady("it is no control-plane node".to_owned()));
     };

@@ -4,6 +4,7 @@ mod coordination;
 mod finding;
 mod orders;
 mod publishing;
+mod renewal;
 mod site;
 mod start;
 
@@ -17,7 +18,7 @@ use crate::credentials::{Loaded, load, load_authority};
 use crate::formats::rotation_intent::RotationIntent;
 use crate::formats::x509::{
     Certificate, KeyAlgorithm, NewRoot, PrivateKey, RootLifetime, Terms, bridge, kubelet_template,
-    new_root, passing_certificate, random_serial, reissue,
+    new_root, passing_certificate, random_serial, reissue, renew_root,
 };
 use crate::model::{
     Agreement, BridgeHolder, CaFile, Chain, RootCa, RotationLevel, SigningFiles, Timestamp,
@@ -71,6 +72,21 @@ impl Disk {
             operator: "root@cp1".to_owned(),
         };
         Self { dir, old: old_key, intent, new: key }
+    }
+
+    /// The same with the renewed root as the new one.
+    fn with_renewal(self) -> Self {
+        let terms = Terms {
+            serial: random_serial().unwrap(),
+            not_before: NOW,
+            not_after: NOW.plus(days(7_300)),
+        };
+        let renewed = renew_root(&self.intent.old, &self.old, &terms).unwrap();
+        let new = Certificate::from_der(&renewed).unwrap();
+        let key = PrivateKey::from_pem(self.old.to_pem().unwrap().expose()).unwrap();
+        let goal = RotationLevel::Renewed;
+        let intent = RotationIntent { new, bridge: None, goal, ..self.intent };
+        Self { intent, new: key, ..self }
     }
 
     fn rotation(&self, level: RotationLevel) -> Rotation {
@@ -156,9 +172,30 @@ impl Disk {
         find_rotation(&node, &files, &self.intent, None).unwrap()
     }
 
+    fn assert_no_root_key_in_backups(&self) {
+        let backups = self.dir.path().join("var/lib/kubecertd/backups");
+        let keys = [&self.old, &self.new].map(|key| key.to_pem().unwrap());
+        let mut files = 0;
+        for entry in walkdir(&backups) {
+            let content = std::fs::read(&entry).unwrap();
+            let holds = |key: &crate::model::Secret| {
+                content.windows(key.expose().len()).any(|part| part == key.expose())
+            };
+            assert!(!keys.iter().any(holds), "{}", entry.display());
+            files += 1;
+        }
+        assert!(files > 10, "{files}");
+    }
+
     fn etc(&self, file: &str) -> String {
         std::fs::read_to_string(self.dir.path().join("etc/kubernetes").join(file)).unwrap()
     }
+}
+
+/// All files below a directory.
+fn walkdir(dir: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walkdir(&path) } else { vec![path] }).collect()
 }
 
 /// kubelet's client certificate where kubelet keeps it, and not in kubelet.conf.
@@ -241,7 +278,29 @@ fn files_go_through_all_levels() {
         assert!(own.kubeconfigs.iter().all(|one| *one == TrustedRoots::New));
         let manifest = disk.etc("manifests/kube-controller-manager.yaml");
         assert!(manifest.contains("cluster-signing-cert-file=/etc/kubernetes/pki/ca.crt"));
+        disk.assert_no_root_key_in_backups();
     }
+}
+
+/// The other key would be lost: no backup holds it.
+#[test]
+fn ca_key_is_replaced_only_where_the_other_one_is_kept() {
+    use RotationLevel::{Clients, Servers, Staged, Trusted};
+    let disk = Disk::of(TREES[0]);
+    [Staged, Trusted, Clients].into_iter().for_each(|level| drop(disk.go_to(level)));
+    let before = ["pki/ca.crt", "pki/ca.key"].map(|file| disk.etc(file));
+    let mut rotation = disk.rotation(Servers);
+    rotation.keys.old = None;
+    let node = disk.node();
+    let (clock, stop) = (FixedClock(NOW), AtomicBool::new(false));
+    let request = Request::default();
+    let orders = Orders::asked(&request, &clock, &stop);
+    let start = Start::recover(&node, &orders).unwrap();
+    let found = start.observe();
+    let swap = RotationStep::SwapCa(CaFile::NewOld, RootCa::New);
+    let refused = start.plan(found).make_step(&rotation, swap).unwrap_err();
+    assert!(refused.contains("the key of the old root CA is not on this node"), "{refused}");
+    assert_eq!(["pki/ca.crt", "pki/ca.key"].map(|file| disk.etc(file)), before);
 }
 
 #[test]

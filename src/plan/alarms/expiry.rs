@@ -63,14 +63,23 @@ fn authority(
     let end = facts.state.certificate(situation.now)?.not_after;
     let within = if facts.authority.root { seen.root_authority_within } else { seen.within };
     let (name, file) = (facts.authority.name.as_str(), &facts.authority.certificate);
-    let repair = if facts.authority.root {
-        "Renew the root CA with its own key: kubecertd ca renew --offline on one control-plane \
-         node that has the key, then kubecertd ca trust FILE with that ca.crt on all other nodes."
-    } else {
-        "Replace the CA: kubecertd renews the certificates that it signed, never the CA itself. \
-         Every program that trusts it has to trust the new one first."
+    let is_expired = situation.now > end;
+    let repair = match (facts.authority.root, is_expired) {
+        (true, false) => {
+            "Renew the root CA with its own key, on all nodes: kubecertd ca rotate start --renew \
+             on a control-plane node that has the key."
+        }
+        (true, true) => {
+            "Renew the root CA with its own key: kubecertd ca renew --offline on one control-plane \
+             node that has the key, then kubecertd ca trust FILE with that ca.crt on all other \
+             nodes."
+        }
+        (false, _) => {
+            "Replace the CA: kubecertd renews the certificates that it signed, never the CA \
+             itself. Every program that trusts it has to trust the new one first."
+        }
     };
-    if situation.now > end {
+    if is_expired {
         return Some(expired(
             situation,
             name,

@@ -228,7 +228,9 @@ async fn end_removes_what_the_rotation_has() {
             assert!(!exists(OBJECT) && !ROLES.iter().any(|path| exists(path)));
             // It holds the old key.
             assert_eq!(exists(CERTS), level == Rest);
-            assert_eq!(site.kept(), KeptRotation { generation: 7, ..KeptRotation::default() });
+            let replaced = Some(NOW).filter(|_| level == Distrusted);
+            let kept = KeptRotation { generation: 7, replaced, ..KeptRotation::default() };
+            assert_eq!(site.kept(), kept);
             assert!(own.iter().all(|file| !file.exists()));
             assert!(!site.key_file(RootCa::New).exists());
             assert_eq!(site.key_file(RootCa::Old).exists(), level == Distrusted);

@@ -6,6 +6,7 @@ use crate::act::RotationKeys;
 use crate::cluster::tests::local;
 use crate::formats::rotation_intent::SignedIntent;
 use crate::model::AbsolutePath;
+use crate::pass::rotation::kept::{forget, remove_old_key};
 use crate::pass::rotation::order::{Order, OrderError, carry_out, next, standing};
 use crate::state::rotation_key;
 
@@ -67,6 +68,40 @@ fn states() -> Vec<(Agreement, RotationLevel)> {
         }
     }
     states
+}
+
+/// No order is under way any more.
+#[test]
+fn key_of_a_replaced_root_is_removed_after_thirty_days() {
+    let disk = Disk::of(TREES[0]);
+    let node = disk.node();
+    let state = &node.settings.paths.state;
+    let file = rotation_key(state, RootCa::Old);
+    let path = disk.dir.path().join(file.to_string().trim_start_matches('/'));
+    let put = || {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, disk.old.to_pem().unwrap().expose()).unwrap();
+    };
+    let is_kept = |goal: RotationLevel, days_later| {
+        put();
+        let mut rotation = disk.rotation(goal);
+        rotation.intent.goal = goal;
+        assert_eq!(forget(&node, &rotation, NOW), Vec::<String>::new());
+        let there = path.exists();
+        remove_old_key(&node, NOW.plus(days(days_later))).unwrap();
+        (there, path.exists())
+    };
+    assert_eq!(is_kept(Distrusted, 29), (true, true));
+    assert_eq!(is_kept(Distrusted, 30), (true, false));
+    let (kept, _) = KeptRotation::read(&node.root, state);
+    assert_eq!((kept.replaced, kept.intent), (None, None));
+    assert_eq!(is_kept(Rest, 30), (false, false), "it is in ca.key");
+    // While another rotation is under way its own keys are there.
+    put();
+    let signed = disk.rotation(Staged).signed;
+    let kept = KeptRotation { replaced: Some(NOW), ..KeptRotation::default() };
+    kept.with_intent(7, Some(signed)).write(&node.root, state).unwrap();
+    assert!(!remove_old_key(&node, NOW.plus(days(90))).unwrap() && path.exists());
 }
 
 fn is_settled(found: Agreement, goal: RotationLevel) -> bool {

@@ -60,6 +60,16 @@ impl Site {
         site
     }
 
+    /// A node that takes part in a renewal of the root. An earlier rotation has left a key.
+    pub async fn renewing(agreement: Agreement, goal: RotationLevel) -> Self {
+        let Self { disk, cluster } = Self::new().await;
+        let site = Self { disk: disk.with_renewal(), cluster };
+        site.put_key(RootCa::Old, &PrivateKey::generate(&KeyAlgorithm::EcdsaP256).unwrap());
+        let signed = site.put_intent(&site.intent(agreement, goal));
+        site.keep(agreement.generation, Some(signed));
+        site
+    }
+
     pub fn put_cluster(&self, uid: &str) {
         self.cluster.objects.put_at(CLUSTER, json!({"metadata": {"uid": uid}}));
     }
