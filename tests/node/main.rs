@@ -123,7 +123,6 @@ nodes! {
         package_timer_replaces_daemon = crate::packages::timer_instead_of_daemon;
         services_are_fresh_after_boot = crate::services::after_boot;
         services_are_refreshed_after_kubeadm_renewal = crate::services::after_kubeadm_renewal;
-        root_ca_rotation_is_undone_from_the_end = crate::root_replacement::undone_from_the_end;
     }
     daily {
         changed_file_makes_pass = crate::passes::changed_file;

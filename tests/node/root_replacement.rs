@@ -132,44 +132,6 @@ pub fn undone(_: &mut Node) {
     node.remove_machine();
 }
 
-/// The operator turns back when the node trusts the old root no more, and another one is not so far
-/// yet.
-pub fn undone_from_the_end(_: &mut Node) {
-    let node = fresh("kubecertd-end", "10.210.0.21", "ecdsa");
-    let files = [CA_CRT, CA_KEY, MANIFEST];
-    let before = files.map(|file| node.text(file));
-    let old = roots(&node).remove(0);
-    node.exec("kubecertd ca rotate start --subject CN=kubernetes-2");
-    wait_for_level(&node, "All certificates are of the new root CA");
-    let new = root_of_rotation(&node);
-    node.exec("kubecertd ca rotate complete");
-    node.wait_for("the new root alone is in ca.crt", |node| {
-        (roots(node) == [new.clone()]).then_some(())
-    });
-    let late = "{apiVersion: v1, kind: Node, metadata: {name: late}}";
-    node.exec(&format!("echo '{late}' | kubectl create -f -"));
-    node.wait_for("only the other node is waited for", |node| {
-        let status = node.try_exec("kubecertd ca rotate status");
-        let shown = String::from_utf8_lossy(&status.stdout).into_owned();
-        let waits = shown.split("Waited for:").nth(1)?;
-        (waits.contains("late does not report") && !waits.contains("kubecertd-end")).then_some(())
-    });
-    node.assert_accepted();
-    let knows_new = Meter::as_administrator_now(&node, std::slice::from_ref(&new));
-    node.exec("kubecertd ca rotate back && kubectl delete node late");
-    // Up to here it can verify the API server, and has to be accepted.
-    node.wait_for("certificates are of the old root again", |node| {
-        node.certificate("apiserver").verifies_by(&old).then_some(())
-    });
-    let figures = knows_new.stop();
-    print_figure(&format!("a client that knows the new: {figures}"));
-    assert_eq!(figures.failed, 0, "{figures}");
-    wait_until_over(&node);
-    assert_eq!(files.map(|file| node.text(file)), before);
-    node.assert_accepted();
-    node.remove_machine();
-}
-
 /// kubeadm refuses to renew a certificate that has a bridge behind it, and stops there; what comes
 /// before is renewed.
 fn renew_by_kubeadm(node: &Node) {
