@@ -223,10 +223,11 @@ fn screen(intent: &RotationIntent, nodes: &[NodeStanding]) -> String {
 }
 
 /// The levels that are shown.
-fn levels(intent: &RotationIntent) -> impl Iterator<Item = RotationLevel> {
-    let (of_renewal, is_renewal) = (RotationLevel::Renewed, intent.is_renewal());
-    let all = RotationLevel::ALL.into_iter().chain([of_renewal]);
-    all.filter(move |level| *level != RotationLevel::Rest && (*level == of_renewal) == is_renewal)
+fn levels(intent: &RotationIntent) -> Vec<RotationLevel> {
+    if intent.is_renewal() {
+        return vec![RotationLevel::Renewed];
+    }
+    RotationLevel::ALL.into_iter().filter(|level| *level != RotationLevel::Rest).collect()
 }
 
 fn all_done(intent: &RotationIntent, nodes: &[NodeStanding]) -> bool {

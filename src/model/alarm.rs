@@ -113,7 +113,7 @@ alarm_kinds! {
     OtherRenewer = "other-renewer", Warning;
     /// The root CA is being replaced, or renewed on all nodes.
     RootCaUpdate = "root-ca-update", Minor, "900.008";
-    /// The replacement of the root CA needs an operator.
+    /// The replacement or renewal of the root CA needs an operator.
     RootCaBlocked = "root-ca-blocked", Major;
     /// What all control-plane nodes have in common is not the same on all of them.
     NodesDiffer = "nodes-differ", Major;

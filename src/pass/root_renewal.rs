@@ -208,6 +208,7 @@ pub fn trust(
     if !new.is_valid_at(now) {
         return Err(RootRenewalError::NotValid(new.not_before, new.not_after));
     }
+    check_leaves(node, &new, &old)?;
     place.put(new, &old, now)
 }
 
@@ -258,7 +259,6 @@ impl<'n> Place<'n> {
         old: &Certificate,
         now: Timestamp,
     ) -> Result<RenewedRoot, RootRenewalError> {
-        check_leaves(self.node, &new, old)?;
         let (node, authority) = (self.node, self.authority);
         let anchors: Vec<_> = self.loaded.anchors().collect();
         let kubeconfigs = node.catalog.kubeconfig_files();

@@ -13,13 +13,8 @@ use super::availability::Meter;
 use super::common::{CA_CRT, now};
 use super::harness::Node;
 use super::recovery::is_ready_since_boot;
-use super::root_replacement::{root_of_rotation, wait_until_over};
+use super::root_replacement::{root_of_rotation, wait_for_rotation, wait_until_over};
 use super::services::{changed_processes, print_figure, processes};
-
-/// Has kubecertd begin by itself.
-const CONFIGURE: &str = "mkdir -p /etc/kubecertd/kubecertd.d
-    printf '[root_ca]\nrenew_before = \"30d\"\n' \
-    >/etc/kubecertd/kubecertd.d/root-ca.toml";
 
 /// What reads CA certificates only when it starts.
 const RESTARTED: [&str; 3] = ["kube-controller-manager", "kube-scheduler", "kubelet"];
@@ -38,15 +33,12 @@ pub fn before_expiry(node: &mut Node) {
     let knows_old = Meter::that_trusts(node, std::slice::from_ref(&old));
     let planned = node.exec("kubecertd ca rotate plan --renew");
     assert!(planned.contains("cluster-info: gets the renewed root CA"), "{planned}");
-    node.exec(CONFIGURE);
+    node.write("etc/kubecertd/kubecertd.d/root-ca.toml", "[root_ca]\nrenew_before = \"30d\"\n");
     let began = Instant::now();
     node.exec(
         "systemctl reload kubecertd && systemctl kill --kill-who main --signal USR1 kubecertd",
     );
-    node.wait_for("the renewal begins", |node| {
-        let shown = node.try_exec("kubecertd ca rotate status");
-        String::from_utf8_lossy(&shown.stdout).contains("by kubecertd@").then_some(())
-    });
+    wait_for_rotation(node, "by kubecertd@");
     let new = root_of_rotation(node);
     let knows_new = Meter::that_trusts(node, std::slice::from_ref(&new));
     let knows_both = Meter::that_trusts(node, &[old, new.clone()]);

@@ -41,7 +41,7 @@ pub fn by_new_key(_: &mut Node) {
     assert!(shown.contains("CN=kubernetes-2"), "{shown}");
     let new = root_of_rotation(&node);
     let knows_both = Meter::that_trusts(&node, &[old.clone(), new.clone()]);
-    wait_for_level(&node, "All certificates are of the new root CA");
+    wait_for_rotation(&node, "All certificates are of the new root CA");
     print_figure(&format!("servers after {:.0} s", began.elapsed().as_secs_f64()));
     node.assert_accepted();
     // Clients of the new root alone: with the bridge behind its certificate, the API server is
@@ -69,8 +69,8 @@ pub fn by_new_key(_: &mut Node) {
     node.remove_machine();
 }
 
-/// Waits until a level is reached, and shows what is waited for where it is not.
-fn wait_for_level(node: &Node, text: &str) {
+/// Waits until the status of a rotation has this text.
+pub fn wait_for_rotation(node: &Node, text: &str) {
     node.wait_for(text, |node| {
         let shown = node.try_exec("kubecertd ca rotate status");
         String::from_utf8_lossy(&shown.stdout).contains(text).then_some(())
@@ -103,10 +103,10 @@ pub fn undone(_: &mut Node) {
     let planned = node.exec(&format!("kubecertd ca rotate plan {options}"));
     assert!(planned.contains("ConfigMap kube-public/cluster-info: gets both"), "{planned}");
     node.exec(&format!("kubecertd ca rotate start {options}"));
-    wait_for_level(&node, "All nodes have level staged");
+    wait_for_rotation(&node, "All nodes have level staged");
     for level in ["trusted", "clients"] {
         node.exec("kubecertd ca rotate step");
-        wait_for_level(&node, &format!("All nodes have level {level}"));
+        wait_for_rotation(&node, &format!("All nodes have level {level}"));
     }
     let early = node.try_exec("kubecertd ca rotate complete");
     assert!(!early.status.success(), "{early:?}");
@@ -124,7 +124,7 @@ pub fn undone(_: &mut Node) {
     });
     node.power_cut(|_| ());
     node.wait_for("it is Ready again", |node| is_ready_since_boot(node).then_some(()));
-    wait_for_level(&node, "All certificates are of the new root CA");
+    wait_for_rotation(&node, "All certificates are of the new root CA");
     node.assert_accepted();
     go_back(&node);
     assert_eq!(files.map(|file| node.text(file)), before);
@@ -159,7 +159,7 @@ fn join_by(node: &Node, root: &Certificate) {
         "unix:///run/containerd/containerd.sock",
     ]);
     assert_eq!(roots(&worker), roots(node));
-    wait_for_level(node, "kubecertd-way does not report: does kubecertd run there?");
+    wait_for_rotation(node, "kubecertd-way does not report: does kubecertd run there?");
     node.exec("kubectl delete node kubecertd-way");
     worker.remove_machine();
 }
@@ -185,17 +185,17 @@ pub fn kubeadm_in_the_middle(_: &mut Node) {
     let node = fresh("kubecertd-mid", "10.210.0.9", "ecdsa");
     let new = || root_of_rotation(&node);
     node.exec("kubecertd ca rotate start --step --subject CN=kubernetes-2");
-    wait_for_level(&node, "All nodes have level staged");
+    wait_for_rotation(&node, "All nodes have level staged");
     for level in ["trusted", "clients"] {
         node.exec("kubecertd ca rotate step");
-        wait_for_level(&node, &format!("All nodes have level {level}"));
+        wait_for_rotation(&node, &format!("All nodes have level {level}"));
         // Of certificates with a bridge kubeadm renews none.
         let renews = level == "trusted";
         node.exec(&format!(
             "kubeadm upgrade node --skip-phases=preflight --certificate-renewal={renews}"
         ));
         assert!(node.text(MANIFEST).contains(SIGNING_FLAG), "{level}");
-        wait_for_level(&node, &format!("All nodes have level {level}"));
+        wait_for_rotation(&node, &format!("All nodes have level {level}"));
         join_by(&node, &roots(&node)[if renews { 0 } else { 1 }]);
         // This writes the manifest without comparing it.
         node.exec(
@@ -220,17 +220,17 @@ pub fn kubeadm_in_the_middle(_: &mut Node) {
             let admin = node.certificate("admin.conf");
             admin.verifies_by(&root).then_some(())
         });
-        wait_for_level(&node, &format!("All nodes have level {level}"));
+        wait_for_rotation(&node, &format!("All nodes have level {level}"));
     }
     node.exec("kubecertd ca rotate step");
-    wait_for_level(&node, "All certificates are of the new root CA");
+    wait_for_rotation(&node, "All certificates are of the new root CA");
     renew_by_kubeadm(&node);
     let bridge = |node: &Node| {
         let stored = node.usable_credentials().remove("apiserver").unwrap();
         stored.further.len() == 1 && stored.certificate.verifies_by(&new())
     };
     node.wait_for("the bridge is there again", |node| bridge(node).then_some(()));
-    wait_for_level(&node, "All certificates are of the new root CA");
+    wait_for_rotation(&node, "All certificates are of the new root CA");
     // Another bundle, by hand: nothing goes on, and it is said why.
     let ca = node.text(CA_CRT);
     let foreign = node.text("etc/kubernetes/pki/front-proxy-ca.crt");

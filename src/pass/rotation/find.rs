@@ -67,11 +67,13 @@ impl Pass<'_> {
         let intent = verify_of_cluster(node, &signed, &cluster)?;
         // A node that joined after the end of a rotation trusts its new root alone, which has
         // signed the old intents too.
-        let is_trusted = |root| anchors(node).map(|anchors| anchors.contains(root));
-        // One that joins while the root is renewed gets the renewed one.
-        let is_here = is_trusted(&intent.old)? || (intent.is_renewal() && is_trusted(&intent.new)?);
-        if kept.generation == 0 && !is_here {
-            return Err(RotationError::Ended);
+        if kept.generation == 0 {
+            let anchors = anchors(node)?;
+            // One that joins while the root is renewed gets the renewed one.
+            let joins = intent.is_renewal() && anchors.contains(&intent.new);
+            if !anchors.contains(&intent.old) && !joins {
+                return Err(RotationError::Ended);
+            }
         }
         let generation = intent.agreement.generation;
         if generation <= kept.generation {

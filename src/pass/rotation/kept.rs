@@ -228,26 +228,22 @@ pub(super) fn is_over(intent: &RotationIntent) -> bool {
 /// end is made again. Returns what could not be removed.
 pub(super) fn forget(node: &Node, rotation: &Rotation, now: Timestamp) -> Vec<String> {
     let state = &node.settings.paths.state;
+    let intent = &rotation.intent;
     let mut notes = Vec::new();
-    let own = root_authority(node).map(signing_files).into_iter().flatten();
-    // The old root's key stays where it was replaced: what it signed may still be in use elsewhere.
-    let key = match rotation.intent.goal {
-        RotationLevel::Distrusted => vec![RootCa::New],
-        _ => vec![RootCa::New, RootCa::Old],
-    };
-    let files = own.chain(key.into_iter().map(|root| rotation_key(state, root)));
-    // A renewal has none of them: these are of an earlier rotation.
-    for file in files.filter(|_| !rotation.intent.is_renewal()) {
-        notes.extend(node.root.remove_file(&file).err().map(|e| e.to_string()));
-    }
-    let generation = rotation.intent.agreement.generation;
     let (kept, _) = KeptRotation::read(&node.root, state);
-    let replaced = match rotation.intent.goal {
-        RotationLevel::Distrusted => Some(now),
-        _ if rotation.intent.is_renewal() => kept.replaced,
-        _ => None,
-    };
-    let kept = KeptRotation { replaced, ..kept.with_intent(generation, None) };
+    let mut kept = kept.with_intent(intent.agreement.generation, None);
+    // A renewal has no files, and leaves those of an earlier rotation.
+    if !intent.is_renewal() {
+        let own = root_authority(node).map(signing_files).into_iter().flatten();
+        let is_replaced = intent.goal == RotationLevel::Distrusted;
+        // The old root's key stays then: what it signed may still be in use elsewhere.
+        let old = (!is_replaced).then_some(RootCa::Old);
+        let keys = [RootCa::New].into_iter().chain(old).map(|root| rotation_key(state, root));
+        for file in own.chain(keys) {
+            notes.extend(node.root.remove_file(&file).err().map(|e| e.to_string()));
+        }
+        kept.replaced = is_replaced.then_some(now);
+    }
     let written = kept.write(&node.root, state);
     notes.extend(written.err().map(|e| e.to_string()));
     notes

@@ -45,6 +45,9 @@ impl Pass<'_> {
 /// this node.
 pub(super) fn is_due(node: &Node, now: Timestamp) -> bool {
     let renew_before = node.settings.root_ca.renew_before.as_duration();
+    if renew_before.is_zero() {
+        return false;
+    }
     let Ok(authority) = root_authority(node) else { return false };
     let loaded = load_authority(&node.root, authority);
     let signer = loaded.signer(now);

@@ -84,10 +84,12 @@ pub fn start(node: &Node, order: StartOrder, now: Timestamp) -> Result<RotationI
     block_on(announce(node, intent, kept, own, (&old, new.as_ref()), now))?
 }
 
-/// The other nodes of the cluster: their part of a rotation is not carried out yet.
-async fn other_nodes(api: &ClusterApi, own: Option<&String>) -> Result<Vec<String>, OrderError> {
+/// Refuses a cluster with other nodes: their part of a replacement is not carried out yet.
+async fn refuse_other_nodes(api: &ClusterApi, own: Option<&String>) -> Result<(), OrderError> {
     let nodes = api.nodes().await.map_err(RotationError::from)?.answer;
-    Ok(nodes.into_iter().map(|node| node.name).filter(|name| own != Some(name)).collect())
+    let others: Vec<_> =
+        nodes.into_iter().map(|node| node.name).filter(|name| own != Some(name)).collect();
+    if others.is_empty() { Ok(()) } else { Err(OrderError::OtherNodes(others)) }
 }
 
 /// Makes the new root and the intent. Nothing is written.
@@ -160,10 +162,9 @@ async fn announce(
     if api.rotation().await.map_err(failed)?.is_some() {
         return Err(OrderError::UnderWay);
     }
-    let others = other_nodes(&api, own.as_ref()).await?;
-    // In a renewal no key has to get to them.
-    if let (Some(_), false) = (new, others.is_empty()) {
-        return Err(OrderError::OtherNodes(others));
+    // In a renewal no key has to get to other nodes.
+    if !intent.is_renewal() {
+        refuse_other_nodes(&api, own.as_ref()).await?;
     }
     let cluster = api.cluster_uid().await.map_err(failed)?;
     let intent = RotationIntent { cluster, ..intent };

@@ -116,16 +116,18 @@ impl Disk {
     /// cluster would.
     fn go_to(&self, level: RotationLevel) -> Vec<RotationStep> {
         let rotation = self.rotation(level);
-        let node = self.node();
-        let (clock, stop) = (FixedClock(NOW), AtomicBool::new(false));
-        let request = Request::default();
-        let orders = Orders::asked(&request, &clock, &stop);
-        let start = Start::recover(&node, &orders).unwrap();
-        let found = start.observe();
-        let mut pass = start.plan(found);
+        in_pass(&self.node(), |pass| self.go_in_pass(pass, &rotation, level))
+    }
+
+    fn go_in_pass(
+        &self,
+        pass: &mut Pass<'_>,
+        rotation: &Rotation,
+        level: RotationLevel,
+    ) -> Vec<RotationStep> {
         let mut made = Vec::new();
         for _ in 0..40 {
-            match pass.next(&rotation) {
+            match pass.next(rotation) {
                 Next::Done => return made,
                 Next::Held(reason) => panic!("{level}: {reason}; made: {made:?}"),
                 Next::Step(step) => {
@@ -135,8 +137,8 @@ impl Disk {
                         _ => None,
                     };
                     match root {
-                        Some(root) => self.issue_kubelet_client(&mut pass, &rotation, root),
-                        None => pass.make_step(&rotation, step).unwrap(),
+                        Some(root) => self.issue_kubelet_client(pass, rotation, root),
+                        None => pass.make_step(rotation, step).unwrap(),
                     }
                     made.push(step);
                     self.check_leaves();
@@ -176,7 +178,7 @@ impl Disk {
         let backups = self.dir.path().join("var/lib/kubecertd/backups");
         let keys = [&self.old, &self.new].map(|key| key.to_pem().unwrap());
         let mut files = 0;
-        for entry in walkdir(&backups) {
+        for entry in files_below(&backups) {
             let content = std::fs::read(&entry).unwrap();
             let holds = |key: &crate::model::Secret| {
                 content.windows(key.expose().len()).any(|part| part == key.expose())
@@ -192,10 +194,20 @@ impl Disk {
     }
 }
 
+/// Does something in a pass on a node.
+fn in_pass<T>(node: &Node, work: impl FnOnce(&mut Pass<'_>) -> T) -> T {
+    let (clock, stop) = (FixedClock(NOW), AtomicBool::new(false));
+    let request = Request::default();
+    let orders = Orders::asked(&request, &clock, &stop);
+    let start = Start::recover(node, &orders).unwrap();
+    let found = start.observe();
+    work(&mut start.plan(found))
+}
+
 /// All files below a directory.
-fn walkdir(dir: &Path) -> Vec<std::path::PathBuf> {
+fn files_below(dir: &Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { walkdir(&path) } else { vec![path] }).collect()
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
 /// kubelet's client certificate where kubelet keeps it, and not in kubelet.conf.
@@ -291,14 +303,8 @@ fn ca_key_is_replaced_only_where_the_other_one_is_kept() {
     let before = ["pki/ca.crt", "pki/ca.key"].map(|file| disk.etc(file));
     let mut rotation = disk.rotation(Servers);
     rotation.keys.old = None;
-    let node = disk.node();
-    let (clock, stop) = (FixedClock(NOW), AtomicBool::new(false));
-    let request = Request::default();
-    let orders = Orders::asked(&request, &clock, &stop);
-    let start = Start::recover(&node, &orders).unwrap();
-    let found = start.observe();
     let swap = RotationStep::SwapCa(CaFile::NewOld, RootCa::New);
-    let refused = start.plan(found).make_step(&rotation, swap).unwrap_err();
+    let refused = in_pass(&disk.node(), |pass| pass.make_step(&rotation, swap).unwrap_err());
     assert!(refused.contains("the key of the old root CA is not on this node"), "{refused}");
     assert_eq!(["pki/ca.crt", "pki/ca.key"].map(|file| disk.etc(file)), before);
 }

@@ -6,23 +6,23 @@ use crate::model::RotationLevel;
 use crate::pass::rotation::RotationReport;
 
 pub(super) fn families(rotation: Option<&RotationReport>) -> [Family; 2] {
-    let (levels, done) = match rotation {
-        Some(found) => {
-            (levels(found.agreement.to), vec![Sample::alone(Value::flag(found.is_done))])
-        }
-        None => (Vec::new(), Vec::new()),
-    };
+    let levels = rotation.map(|found| levels(found.agreement.to)).unwrap_or_default();
+    let done = rotation.map(|found| Sample::alone(Value::flag(found.is_done)));
     [
         Family::gauge(
             "kubecertd_root_ca_level",
             "The level of a rotation of the root CA that the nodes go to, or have.",
             levels,
         ),
-        Family::gauge("kubecertd_root_ca_level_reached", "Whether this node has that level.", done),
+        Family::gauge(
+            "kubecertd_root_ca_level_reached",
+            "Whether this node has that level.",
+            done.into_iter().collect(),
+        ),
     ]
 }
 
-/// One sample for each level of the kind of rotation that has the present one.
+/// One sample for each level.
 fn levels(present: RotationLevel) -> Vec<Sample> {
     let all = RotationLevel::ALL.into_iter().chain([RotationLevel::Renewed]);
     let sample = |level: RotationLevel| Sample {

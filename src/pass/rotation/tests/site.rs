@@ -155,16 +155,7 @@ impl Site {
         work: impl FnOnce(&mut Pass<'_>) -> T + Send + 'static,
     ) -> T {
         let dir = self.disk.dir.path().to_owned();
-        let pass = move || {
-            let node = open(&dir);
-            let (clock, stop) = (FixedClock(NOW), AtomicBool::new(false));
-            let request = Request::default();
-            let orders = Orders::asked(&request, &clock, &stop);
-            let start = Start::recover(&node, &orders).unwrap();
-            let found = start.observe();
-            work(&mut start.plan(found))
-        };
-        spawn_blocking(pass).await.unwrap()
+        spawn_blocking(move || in_pass(&open(&dir), work)).await.unwrap()
     }
 
     /// Does something with this node.
