@@ -17,8 +17,8 @@ use nix::unistd::Pid;
 
 use super::common;
 
-/// The timeout of every wait. A static pod may take most of a minute to start, and longer on a busy
-/// machine.
+/// The timeout of a wait for one event. A static pod may take most of a minute to start, and longer
+/// on a busy machine.
 pub const WAIT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The status line during a pass.
@@ -340,14 +340,24 @@ impl Node {
 
     /// Polls until there is a value, and returns it. Panics with the journal of kubecertd after the
     /// timeout.
-    pub fn wait_for<T>(&self, event: &str, mut poll: impl FnMut(&Self) -> Option<T>) -> T {
+    pub fn wait_for<T>(&self, event: &str, poll: impl FnMut(&Self) -> Option<T>) -> T {
+        self.wait_within(WAIT_TIMEOUT, event, poll)
+    }
+
+    /// Like [`Node::wait_for`], with another timeout.
+    pub fn wait_within<T>(
+        &self,
+        timeout: Duration,
+        event: &str,
+        mut poll: impl FnMut(&Self) -> Option<T>,
+    ) -> T {
         let start = Instant::now();
         loop {
             if let Some(value) = poll(self) {
                 return value;
             }
             assert!(
-                start.elapsed() < WAIT_TIMEOUT,
+                start.elapsed() < timeout,
                 "{}: timed out waiting for: {event}\n{}",
                 self.name,
                 self.journal("kubecertd")

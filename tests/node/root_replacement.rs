@@ -1,6 +1,6 @@
 //! The root CA of a node is replaced, without a failed request.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kubecertd::formats::x509::{Certificate, certificates};
 use kubecertd::model::Digest;
@@ -14,6 +14,10 @@ use super::services::print_figure;
 const MANIFEST: &str = "etc/kubernetes/manifests/kube-controller-manager.yaml";
 
 const SIGNING_FLAG: &str = "kubecertd-signing.crt";
+
+/// The timeout of a wait for several levels of a rotation. Each restarts programs, one after
+/// another; all together take four minutes on a quiet machine.
+const ROTATION_TIMEOUT: Duration = Duration::from_secs(900);
 
 /// Makes a root of a company, its certificate and its key in one file.
 const MAKE_ROOT: &str = "umask 077; cd /root; openssl req -x509 -newkey ec -pkeyopt \
@@ -71,7 +75,7 @@ pub fn by_new_key(_: &mut Node) {
 
 /// Waits until the status of a rotation has this text.
 pub fn wait_for_rotation(node: &Node, text: &str) {
-    node.wait_for(text, |node| {
+    node.wait_within(ROTATION_TIMEOUT, text, |node| {
         let shown = node.try_exec("kubecertd ca rotate status");
         String::from_utf8_lossy(&shown.stdout).contains(text).then_some(())
     });
@@ -118,7 +122,7 @@ pub fn undone(_: &mut Node) {
     assert_eq!(figures.failed, 0, "{figures}");
 
     node.exec("kubecertd ca rotate start --certificate /root/company.pem");
-    node.wait_for("the new root issues certificates", |node| {
+    node.wait_within(ROTATION_TIMEOUT, "the new root issues certificates", |node| {
         let admin = node.certificate("admin.conf");
         (!admin.verifies_by(&old)).then_some(())
     });
@@ -171,7 +175,7 @@ fn go_back(node: &Node) {
 }
 
 pub fn wait_until_over(node: &Node) {
-    node.wait_for("the rotation is over", |node| {
+    node.wait_within(ROTATION_TIMEOUT, "the rotation is over", |node| {
         let found = node.try_exec(
             "kubectl --request-timeout=20s -n kube-system get configmap kubecertd-root-ca",
         );
