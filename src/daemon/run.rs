@@ -150,7 +150,7 @@ impl Daemon {
         let survey = pass::survey(&node, now);
         let needs_immediate_pass = || {
             survey.needs_immediate_pass().then(|| {
-                PassCause::new("a credential is urgent, expired or broken", Trigger::Other)
+                PassCause::new("a certificate is urgent, expired or broken", Trigger::Other)
             })
         };
         let (rotation, _) = KeptRotation::read(&node.root, &node.settings.paths.state);

@@ -99,14 +99,20 @@ impl Survey {
         OnDisk { credentials: &self.credentials, trust_files: &self.trust_files }
     }
 
-    /// Whether an urgent, expired or broken credential is to be renewed, which can't wait for the
-    /// next scheduled pass: for example on a machine that was off.
+    /// Whether something can't wait for the next scheduled pass, for example on a machine that was
+    /// off: an urgent or broken credential is to be renewed, or something has expired, which is
+    /// alarmed where it can't be renewed.
     #[must_use]
     pub fn needs_immediate_pass(&self) -> bool {
-        let renews = |judged: &Judged| judged.judgement.action.issues();
-        self.credentials
-            .iter()
-            .any(|judged| renews(judged) && judged.judgement.condition.urgency() > Urgency::Due)
+        let is_pressing = |judged: &Judged| match judged.judgement.condition.urgency() {
+            Urgency::Expired => true,
+            urgency => urgency > Urgency::Due && judged.judgement.action.issues(),
+        };
+        let has_expired = |(facts, _): &(AuthorityFacts, _)| {
+            let present = facts.state.certificate(self.now);
+            present.is_some_and(|certificate| certificate.not_after < self.now)
+        };
+        self.credentials.iter().any(is_pressing) || self.authorities.iter().any(has_expired)
     }
 
     /// The lives of all certificates.

@@ -35,6 +35,9 @@ pub const PKI: &str = "etc/kubernetes/pki";
 /// The CA of the cluster, and its key.
 pub const CA_CRT: &str = "etc/kubernetes/pki/ca.crt";
 pub const CA_KEY: &str = "etc/kubernetes/pki/ca.key";
+/// The other CAs that kubeadm makes, without the ends of their files.
+pub const OTHER_CAS: [&str; 2] =
+    ["etc/kubernetes/pki/front-proxy-ca", "etc/kubernetes/pki/etcd/ca"];
 
 /// The CA of the front proxy, and its key.
 pub const FRONT_CA_CRT: &str = "etc/kubernetes/pki/front-proxy-ca.crt";
@@ -299,6 +302,12 @@ impl Node {
                 fs::write(&file, text.replace(&long, &short)).unwrap();
             }
         }
+    }
+
+    /// Lets all CAs that kubeadm makes expire in this many days.
+    pub fn expire_cas(&self, days_left: i64) {
+        self.expire_root(days_left);
+        OTHER_CAS.iter().for_each(|stem| self.shorten_authority(stem, days_left));
     }
 
     /// Returns the hidden files. Only a transaction leaves such files.

@@ -22,7 +22,7 @@ pub const WAIT_TIMEOUT: Duration = Duration::from_secs(90);
 /// alarmed.
 pub const NEVER: &str = "never";
 /// Why a pass is made at the start where something can't wait.
-pub const URGENT: &str = "a credential is urgent, expired or broken";
+pub const URGENT: &str = "a certificate is urgent, expired or broken";
 pub const EVERY_SECOND: &str = "* * * * * *";
 pub const EVERY_OTHER_SECOND: &str = "*/2 * * * * *";
 

@@ -177,6 +177,18 @@ fn urgent_or_broken_credential_is_renewed_at_start() {
     }
 }
 
+/// Nothing can be renewed on a machine that was off for years, and that is alarmed at once.
+#[test]
+fn expired_ca_is_alarmed_at_start() {
+    let node = with_history(Node::fresh(ECDSA), NEVER);
+    node.expire_cas(-3);
+    let daemon = Daemon::start(&node);
+    let last = daemon.wait_for_pass(URGENT);
+    assert!(last.renewed.is_empty(), "{last:?}");
+    let shown = node.run(&["alarms"]).text;
+    assert!(shown.contains("CRITICAL expired (500.210) on system.certificate.etcd-ca"), "{shown}");
+}
+
 /// Due, and left to the schedule, until it is urgent.
 #[test]
 fn daemon_makes_a_pass_when_a_credential_becomes_urgent() {
