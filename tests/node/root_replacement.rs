@@ -95,7 +95,7 @@ pub fn root_of_rotation(node: &Node) -> Certificate {
 }
 
 /// The operator orders each level, by a root CA of a company, and undoes it on the way, and again
-/// from the last level before the old root is distrusted. The power is cut meanwhile.
+/// when the old root is distrusted already. The power is cut meanwhile.
 pub fn undone(_: &mut Node) {
     let mut node = fresh("kubecertd-back", "10.210.0.8", "ecdsa");
     let files = [CA_CRT, CA_KEY, MANIFEST];
@@ -130,10 +130,35 @@ pub fn undone(_: &mut Node) {
     node.wait_for("it is Ready again", |node| is_ready_since_boot(node).then_some(()));
     wait_for_rotation(&node, "All certificates are of the new root CA");
     node.assert_accepted();
-    go_back(&node);
+    go_back_from_the_end(&node, &old);
     assert_eq!(files.map(|file| node.text(file)), before);
     node.assert_accepted();
     node.remove_machine();
+}
+
+/// The operator turns back when this node distrusts the old root, and another one is not so far
+/// yet.
+fn go_back_from_the_end(node: &Node, old: &Certificate) {
+    let new = root_of_rotation(node);
+    node.exec("kubecertd ca rotate complete");
+    node.wait_within(ROTATION_TIMEOUT, "the new root alone is in ca.crt", |node| {
+        (roots(node) == [new.clone()]).then_some(())
+    });
+    let late = r#"{"apiVersion":"v1","kind":"Node","metadata":{"name":"late"}}"#;
+    node.exec(&format!("echo '{late}' | kubectl create -f -"));
+    // This node has the last level, and waits for the other one.
+    wait_for_rotation(node, "1 of 2 nodes");
+    node.assert_accepted();
+    let knows_new = Meter::as_administrator_now(node, std::slice::from_ref(&new));
+    node.exec("kubecertd ca rotate back && kubectl delete node late");
+    // Up to here it can verify the API server, and has to be accepted.
+    node.wait_within(ROTATION_TIMEOUT, "certificates are of the old root again", |node| {
+        node.certificate("apiserver").verifies_by(old).then_some(())
+    });
+    let figures = knows_new.stop();
+    print_figure(&format!("a client that knows the new: {figures}"));
+    assert_eq!(figures.failed, 0, "{figures}");
+    wait_until_over(node);
 }
 
 /// kubeadm refuses to renew a certificate that has a bridge behind it, and stops there; what comes
@@ -197,6 +222,14 @@ pub fn kubeadm_in_the_middle(_: &mut Node) {
         let renews = level == "trusted";
         node.exec(&format!(
             "kubeadm upgrade node --skip-phases=preflight --certificate-renewal={renews}"
+        ));
+        // The whole cluster, to the version that it has. All images are there: nothing is pulled.
+        node.exec(
+            "printf '#!/bin/sh\\n' >/usr/local/bin/crictl && chmod 755 /usr/local/bin/crictl",
+        );
+        node.exec(&format!(
+            "kubeadm upgrade apply $(kubeadm version --output short) --yes --force \\
+             --ignore-preflight-errors=all --certificate-renewal={renews}"
         ));
         assert!(node.text(MANIFEST).contains(SIGNING_FLAG), "{level}");
         wait_for_rotation(&node, &format!("All nodes have level {level}"));
