@@ -3,6 +3,7 @@
 //!
 //! The order of the steps is defined here only; each step calls the layer that does it.
 
+pub mod ca_renewal;
 mod copies;
 mod decision;
 mod error;
@@ -18,7 +19,6 @@ mod report;
 pub mod requests;
 pub mod restore;
 mod roll_back;
-pub mod root_renewal;
 pub mod rotation;
 pub mod services;
 mod settle;

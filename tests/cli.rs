@@ -322,7 +322,7 @@ fn ca_near_expiry_renews_leaf_only_once() {
     for _ in 0..3 {
         let again = node.run(&["renew"]);
         assert_eq!(again.code, 3, "{}", again.text);
-        assert!(again.text.contains("as its CA does: replace the CA"), "{}", again.text);
+        assert!(again.text.contains("as its CA does: renew the CA"), "{}", again.text);
     }
     assert_eq!(node.snapshot(), after);
 }

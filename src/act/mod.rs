@@ -2,6 +2,7 @@
 //! own certificate.
 
 mod back;
+mod ca_certificate;
 mod copy;
 mod first_request;
 mod job;
@@ -10,18 +11,17 @@ mod lost;
 mod peer_identity;
 pub mod refresh;
 mod renew;
-mod root_certificate;
 mod rotation;
 mod trial;
 mod trust;
 
 pub use back::{RollBackError, RolledBack, Suspect, roll_back};
+pub use ca_certificate::{CaReplacement, replace_ca_certificate};
 pub use copy::{Copied, CopyError, Following, follow};
 pub use first_request::make_first_request;
 pub use job::{Issuer, Job, Progress, RenewError, RenewOutcome, Renewal, Renewed};
 pub use peer_identity::{PeerIdentityError, peer_identity};
 pub use renew::{algorithm, renew};
-pub use root_certificate::{RootReplacement, replace_root_certificate};
 pub use rotation::{RotationFiles, RotationKeys, RotationStepError, Written};
 pub use trial::{New, Refusal, try_one};
 pub use trust::{KubeconfigFile, NewIssuer, Trust, trust_besides, trust_in_renewals};

@@ -2,7 +2,7 @@
 //! of the store: its contents are checked before anything is replaced, and the old ones are in a
 //! backup.
 
-use super::root_certificate::kubeconfig;
+use super::ca_certificate::kubeconfig;
 use crate::credentials::{ComposeError, Files, Loaded, Stored, load, with_roots};
 use crate::formats::edit::EditError;
 use crate::formats::manifest::with_flags;

@@ -53,14 +53,16 @@ a worker needs none of them.
   kubeadm init ...";
 
 const CA_RENEW: &str = "\
-The new certificate has the name, the key and all extensions of the old one, and expires later: as
-kubeadm's caCertificateValidityPeriod says, or after the time for which the old one was valid. It
-is written to ca.crt and into the kubeconfigs of this node; the old files are in a backup. It is
-made once: every other node gets the same file.
+The root CA, and those that expire with it: of etcd and the front proxy. A new certificate has the
+name, the key and all extensions of the old one, and expires later: as kubeadm's
+caCertificateValidityPeriod says, or after the time for which the old one was valid. That of the
+root CA gets into the kubeconfigs of this node too; the old files are in a backup. Each is made
+once: all other nodes get the same certificates.
 
-  kubecertd ca renew --offline       on one control-plane node that has ca.key
-  kubecertd renew                    there: signs again what has expired with the CA
-  kubecertd ca trust ca.crt          on every other node, workers included, with that ca.crt";
+  kubecertd ca renew --offline       on one control-plane node that has the keys
+  kubecertd renew                    there: signs again what has expired with the CAs
+  kubecertd ca trust cas.pem         on every other node, workers included, with their certificates
+  kubecertd renew                    there";
 
 const CA_ROTATE: &str = "\
 The node goes through the levels; no request fails meanwhile, and each level can be undone.
@@ -180,10 +182,10 @@ pub(super) enum CaCommand {
     },
     /// Check whether a certificate can be the root CA of a cluster; changes nothing
     Check(NewRootOptions),
-    /// Renew the root CA with its own key on this node: every certificate that it issued stays
+    /// Renew the CAs with their own keys on this node: every certificate that they issued stays
     /// valid
     #[command(after_help = CA_RENEW)]
-    Renew(RenewRootOptions),
+    Renew(RenewCaOptions),
     /// Replace the root CA of a cluster with one node, or renew that of any cluster; no request
     /// fails
     #[command(after_help = CA_ROTATE)]
@@ -191,9 +193,9 @@ pub(super) enum CaCommand {
         #[command(subcommand)]
         command: RotateCommand,
     },
-    /// Put the root CA that another node renewed in place on this one
+    /// Put the CAs that another node renewed in place on this one
     Trust {
-        /// The certificate, in PEM: ca.crt of the node that renewed it
+        /// Their certificates, in PEM
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
@@ -253,7 +255,7 @@ pub(super) struct StartRotationOptions {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct RenewRootOptions {
+pub(super) struct RenewCaOptions {
     /// Work on this node alone, without the API server, which may be down
     #[arg(long, required = true)]
     pub offline: bool,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::arguments::{CaCommand, CaOptions};
 use super::ca_certificate::describe;
 use super::out::{self, GOOD, SOON, paint};
-use super::{Exit, Failure, new_root, root_renewal, rotate};
+use super::{Exit, Failure, ca_renewal, new_root, rotate};
 use crate::credentials::{Files, LoadedAuthority, LoadedKey, Question, Verdict, load_authority};
 use crate::drivers::tls::served;
 use crate::formats::x509::Certificate;
@@ -31,9 +31,9 @@ pub(super) fn run(node: &Node, command: &CaCommand, clock: &dyn Clock) -> Result
             Ok(Exit::Fine)
         }
         CaCommand::Check(options) => new_root::check(node, options, clock.now()),
-        CaCommand::Renew(options) => root_renewal::renew(node, options, clock.now()),
+        CaCommand::Renew(options) => ca_renewal::renew(node, options, clock.now()),
         CaCommand::Rotate { command } => rotate::run(node, command, clock.now()),
-        CaCommand::Trust { file } => root_renewal::trust(node, file, clock.now()),
+        CaCommand::Trust { file } => ca_renewal::trust(node, file, clock.now()),
         CaCommand::Install(options) => new_root::install(node, options, clock.now()),
         CaCommand::Verify { target, options } => {
             let (authority, loaded) = find(node, options)?;

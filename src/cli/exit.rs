@@ -9,8 +9,8 @@ use crate::model::{
     Action, AuthorityFacts, AuthorityKey, AuthorityState, Condition, CredentialName, Judgement,
     Renewal, Signer,
 };
+use crate::pass::ca_renewal::CaRenewalError;
 use crate::pass::new_root::InstallRootError;
-use crate::pass::root_renewal::RootRenewalError;
 use crate::pass::rotation::order::OrderError;
 use crate::pass::{PassError, Report};
 use crate::plan::{Judged, Request};
@@ -60,12 +60,12 @@ impl From<&Failure> for Exit {
             | Failure::Pass(PassError::Platform)
             | Failure::InstallRoot(InstallRootError::Platform(_))
             | Failure::Rotation(OrderError::Platform(_))
-            | Failure::RootRenewal(RootRenewalError::Platform(_)) => Self::Configuration,
-            Failure::RootRenewal(RootRenewalError::Clock(_))
+            | Failure::CaRenewal(CaRenewalError::Platform(_)) => Self::Configuration,
+            Failure::CaRenewal(CaRenewalError::Clock(_))
             | Failure::Rotation(OrderError::Clock(_)) => Self::Waiting,
             Failure::Pass(PassError::Store(StoreError::Busy { .. }))
             | Failure::InstallRoot(InstallRootError::Store(StoreError::Busy { .. }))
-            | Failure::RootRenewal(RootRenewalError::Store(StoreError::Busy { .. }))
+            | Failure::CaRenewal(CaRenewalError::Store(StoreError::Busy { .. }))
             | Failure::Rotation(OrderError::Store(StoreError::Busy { .. })) => Self::Busy,
             Failure::Pass(_)
             | Failure::Demo(_)
@@ -75,7 +75,7 @@ impl From<&Failure> for Exit {
             | Failure::Authority(_)
             | Failure::SuppliedRoot(_)
             | Failure::InstallRoot(_)
-            | Failure::RootRenewal(_)
+            | Failure::CaRenewal(_)
             | Failure::Rotation(_)
             | Failure::Cluster(_) => Self::Failed,
         }

@@ -58,9 +58,9 @@ pub(super) enum Failure {
     /// A root CA of the operator's own was not judged or installed.
     #[error(transparent)]
     InstallRoot(#[from] crate::pass::new_root::InstallRootError),
-    /// The root CA was not renewed, or not put in place.
+    /// No CA was renewed, or put in place.
     #[error(transparent)]
-    RootRenewal(#[from] crate::pass::root_renewal::RootRenewalError),
+    CaRenewal(#[from] crate::pass::ca_renewal::CaRenewalError),
     /// An order about the replacement of the root CA was refused.
     #[error(transparent)]
     Rotation(#[from] crate::pass::rotation::order::OrderError),

@@ -100,16 +100,21 @@ fn plan(found: &RotationPreview) -> String {
             Err(reason) => writeln!(text, "  {}", paint(BAD, reason)),
         };
     }
-    text.push_str(if intent.is_renewal() { RESTARTED_ONCE } else { RESTARTED });
+    text.push_str(match (intent.is_renewal(), intent.others.is_empty()) {
+        (true, true) => RESTARTED_ONCE,
+        (true, false) => ALL_RESTARTED_ONCE,
+        (false, _) => RESTARTED,
+    });
     text.push_str(NOT_KNOWN);
     text
 }
 
-fn roots(RotationIntent { old, new, .. }: &RotationIntent) -> String {
-    let line = |which, root: &Certificate| {
-        format!("{which} root CA:  {}, until {}\n", root.subject, date(root.not_after))
+fn roots(RotationIntent { old, new, others, .. }: &RotationIntent) -> String {
+    let line = |what: &str, ca: &Certificate| {
+        format!("{what:<13} {}, until {}\n", ca.subject, date(ca.not_after))
     };
-    line("Old", old) + &line("New", new)
+    let others = others.iter().map(|ca| line("Also renewed:", ca));
+    line("Old root CA:", old) + &line("New root CA:", new) + &others.collect::<String>()
 }
 
 /// The restarts of a replacement.
@@ -122,6 +127,12 @@ three times; on each worker: kubelet three times. kube-apiserver and etcd never.
 const RESTARTED_ONCE: &str = "
 Restarted once on each control-plane node: kube-controller-manager, kube-scheduler and kubelet; on
 each worker: kubelet. kube-apiserver and etcd never.
+";
+
+/// The restarts of a renewal of all CAs.
+const ALL_RESTARTED_ONCE: &str = "
+Restarted once on each control-plane node, one node after the other: etcd, kube-apiserver,
+kube-controller-manager, kube-scheduler and kubelet; on each worker: kubelet.
 ";
 
 /// What no command can find out.

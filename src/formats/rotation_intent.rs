@@ -32,6 +32,8 @@ pub struct RotationIntent {
     pub bridge: Option<Certificate>,
     /// A certificate for the old root's key that the new root signed.
     pub bridge_back: Option<Certificate>,
+    /// The renewed certificates of other CAs of the control plane, in a renewal.
+    pub others: Vec<Certificate>,
     /// The level that the nodes work to now.
     pub agreement: Agreement,
     /// The level that they are to reach in the end.
@@ -83,6 +85,9 @@ pub enum IntentError {
     /// Both roots have one key, and the new one can't take the place of the old one.
     #[error("its new CA has the key of the old one, and is no renewal of it")]
     NoRenewal,
+    /// Other CAs come along with a new root, or the root is among them.
+    #[error("it renews other CAs, which belong to a renewal of the root CA")]
+    OtherCas,
     /// A bridge is another certificate.
     #[error("its {0} does not connect its two CAs")]
     Bridge(&'static str),
@@ -113,6 +118,7 @@ struct Document {
     new: String,
     bridge: Option<String>,
     bridge_back: Option<String>,
+    others: Vec<String>,
 }
 
 /// The first thing that is read of a text.
@@ -150,6 +156,11 @@ impl RotationIntent {
                     && bridge.is_signed_by(by)
             })
         };
+        if !self.others.is_empty()
+            && (!is_renewal || self.others.iter().any(|ca| ca.is_of_same_ca(old)))
+        {
+            return Err(IntentError::OtherCas);
+        }
         if !connects(bridge, new, old) {
             return Err(IntentError::Bridge("bridge"));
         }
@@ -213,6 +224,11 @@ fn parse(document: &str) -> Result<RotationIntent, IntentError> {
         new: certificate("new", &text.new)?,
         bridge: optional("bridge", text.bridge)?,
         bridge_back: optional("bridge_back", text.bridge_back)?,
+        others: text
+            .others
+            .iter()
+            .map(|pem| certificate("others", pem))
+            .collect::<Result<_, _>>()?,
         agreement: Agreement { generation: text.generation, from: text.from, to: text.to },
         goal: text.goal,
         is_stepwise: text.stepwise,
@@ -251,6 +267,7 @@ impl From<&RotationIntent> for Document {
             new: intent.new.to_pem(),
             bridge: intent.bridge.as_ref().map(Certificate::to_pem),
             bridge_back: intent.bridge_back.as_ref().map(Certificate::to_pem),
+            others: intent.others.iter().map(Certificate::to_pem).collect(),
         }
     }
 }
@@ -289,6 +306,7 @@ mod tests {
             new: new.certificate.clone(),
             bridge: Some(bridge_of(new, old)),
             bridge_back: Some(bridge_of(old, new)),
+            others: Vec::new(),
             agreement: Agreement {
                 generation: 7,
                 from: RotationLevel::Staged,
@@ -341,6 +359,7 @@ mod tests {
             new,
             bridge: None,
             bridge_back: None,
+            others: Vec::new(),
             agreement: Agreement { generation: 7, from: RotationLevel::Rest, to },
             goal: to,
             ..intent(&old, &other)
@@ -355,6 +374,15 @@ mod tests {
         let bridge = Some(bridge_of(&other, &old));
         let with_bridge = RotationIntent { bridge, ..good.clone() };
         assert_eq!(read(&with_bridge), Err(IntentError::NoRenewal));
+        // Other CAs are renewed with the root, and never replaced with it.
+        let with_others =
+            |others, intent: &RotationIntent| RotationIntent { others, ..intent.clone() };
+        let both = with_others(vec![other.certificate.clone()], &good);
+        assert_eq!(read(&both), Ok(both.clone()));
+        let twice = with_others(vec![good.new.clone()], &good);
+        assert_eq!(read(&twice), Err(IntentError::OtherCas));
+        let replaced = with_others(vec![other.certificate.clone()], &intent(&old, &other));
+        assert_eq!(read(&replaced), Err(IntentError::OtherCas));
         let goal = RotationLevel::Servers;
         assert_eq!(read(&RotationIntent { goal, ..good.clone() }), Err(IntentError::Levels));
         let replacement = RotationIntent { goal: to, ..intent(&old, &other) };

@@ -53,6 +53,17 @@ pub struct ServedByKubelet {
     pub shown: Reading,
 }
 
+/// The CAs that are renewed with the root CA: those of etcd and of the front proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtherCas {
+    /// Whether their renewed certificates are in place.
+    pub are_in_place: bool,
+    /// Whether etcd has read its CA certificates as they are, where it runs here.
+    pub read_by_etcd: bool,
+    /// Whether the API server has.
+    pub read_by_api_server: bool,
+}
+
 /// What is found on a control-plane node alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundControlPlane {
@@ -68,6 +79,8 @@ pub struct FoundControlPlane {
     pub not_issued_here: Vec<(CredentialName, RootCa)>,
     /// The CA certificates in each kubeconfig of the control plane.
     pub kubeconfigs: Vec<TrustedRoots>,
+    /// The other CAs that are renewed with the root.
+    pub other_cas: OtherCas,
     /// The client certificates that the root signs.
     pub clients: Vec<Chain>,
     /// The serving certificates that the root signs.

@@ -48,7 +48,7 @@ pub use deferral::{
 };
 pub use digest::Digest;
 pub use found_rotation::{
-    FoundControlPlane, FoundRotation, ReadByProgram, Reading, ServedByKubelet,
+    FoundControlPlane, FoundRotation, OtherCas, ReadByProgram, Reading, ServedByKubelet,
 };
 pub use freshness::{Evidence, Freshness, RefreshStep, Remedy};
 pub use judgement::{

@@ -352,7 +352,9 @@ pub struct NodeProgress {
 /// A program that reads its files only when it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RestartedProgram {
-    /// kube-apiserver, only where it verifies kubelets.
+    /// etcd, only where its CA is renewed.
+    Etcd,
+    /// kube-apiserver, only where it verifies kubelets, or etcd's CA is renewed.
     ApiServer,
     /// kube-controller-manager.
     ControllerManager,
@@ -399,6 +401,8 @@ pub enum RotationStep {
     TrustInKubeconfigs(TrustedRoots),
     /// Writes them into kubelet.conf.
     TrustInKubelet(TrustedRoots),
+    /// Writes the renewed certificates of other CAs.
+    RenewOthers,
     /// Issues the client certificates of the control plane, with a bridge behind them where there
     /// is one.
     IssueClients(RootCa),

@@ -10,18 +10,20 @@ use super::controller_manager::{
 };
 use super::{Catalog, Node};
 use crate::credentials::{
-    Cluster, Files as _, Loaded, LoadedKey, ObservedFiles, Stored, cluster, load, read_key,
+    Cluster, Files as _, Loaded, LoadedKey, ObservedFiles, Stored, cluster, load, load_authority,
+    read_key,
 };
 use crate::drivers::processes::Process;
 use crate::formats::rotation_intent::RotationIntent;
 use crate::formats::x509::{Certificate, PrivateKey, certificates};
 use crate::model::{
     AbsolutePath, Authority, CaFile, Chain, ContentName, Credential, CredentialName,
-    FoundControlPlane, FoundRotation, Freshness, Location, Presence, ReadByProgram, Reading,
-    Renewal, RootCa, Service, ServiceMemory, SigningFiles, TrustSource, TrustedRoots, Use,
+    FoundControlPlane, FoundRotation, Freshness, Location, OtherCas, Presence, ReadByProgram,
+    Reading, Renewal, RootCa, Service, ServiceMemory, SigningFiles, TrustSource, TrustedRoots, Use,
 };
 use crate::plan::{JudgedService, started_before};
 
+const ETCD: &str = "etcd";
 const API_SERVER: &str = "kube-apiserver";
 const SCHEDULER: &str = "kube-scheduler";
 const KUBELET: &str = "kubelet";
@@ -214,6 +216,7 @@ impl Finder<'_> {
             signing_is_loaded,
             not_issued_here: self.not_issued_here(),
             kubeconfigs: self.trust_of(kubeconfigs)?,
+            other_cas: self.other_cas(),
             clients,
             servers,
             api_server_accepts,
@@ -243,6 +246,32 @@ impl Finder<'_> {
 
     fn root_of(&self, key: &PrivateKey) -> Option<RootCa> {
         [RootCa::Old, RootCa::New].into_iter().find(|root| key.fits(self.intent.root(*root)))
+    }
+
+    /// The CAs of this node that are renewed with the root CA, and their readers.
+    fn other_cas(&self) -> OtherCas {
+        let others = &self.intent.others;
+        let has_read = |service: &str| {
+            let is_here = self.node.catalog.services.iter().any(|one| one.name.as_str() == service);
+            others.is_empty()
+                || !is_here
+                || self.has_read(service, |name| name.credential().is_none())
+        };
+        OtherCas {
+            are_in_place: !self.node.catalog.authorities.iter().any(|ca| self.is_outdated(ca)),
+            read_by_etcd: has_read(ETCD),
+            read_by_api_server: has_read(API_SERVER),
+        }
+    }
+
+    /// Whether one of them is still to be put in its place.
+    fn is_outdated(&self, authority: &Authority) -> bool {
+        let loaded = load_authority(self.files, authority);
+        let renews = |new: &Certificate, old: &Certificate| {
+            new.is_of_same_ca(old) && new.not_after > old.not_after
+        };
+        let mut others = self.intent.others.iter();
+        others.any(|new| loaded.anchors().any(|old| renews(new, old)))
     }
 
     /// The client certificates and the serving certificates that the root signs.

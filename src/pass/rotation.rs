@@ -273,6 +273,7 @@ fn describe(step: RotationStep) -> String {
             format!("the kubeconfigs of the control plane trust {}", trusted(trust))
         }
         RotationStep::TrustInKubelet(trust) => format!("kubelet.conf trusts {}", trusted(trust)),
+        RotationStep::RenewOthers => "the other CAs are renewed too".to_owned(),
         RotationStep::IssueClients(by) => {
             format!("the client certificates of the control plane are issued by {}", root(by))
         }
@@ -297,6 +298,7 @@ fn describe(step: RotationStep) -> String {
 
 fn name(program: RestartedProgram) -> &'static str {
     match program {
+        RestartedProgram::Etcd => "etcd",
         RestartedProgram::ApiServer => "kube-apiserver",
         RestartedProgram::ControllerManager => "kube-controller-manager",
         RestartedProgram::Scheduler => "kube-scheduler",

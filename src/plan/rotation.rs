@@ -15,7 +15,7 @@
 
 use crate::model::{
     Agreement, BridgeHolder, Bridges, CaFile, Chain, ControlPlaneFacts, FoundControlPlane,
-    FoundRotation, LoadedFacts, NodeProgress, ReloadingProgram, RestartedProgram, RootCa,
+    FoundRotation, LoadedFacts, NodeProgress, OtherCas, ReloadingProgram, RestartedProgram, RootCa,
     RotationFacts, RotationLevel, RotationStep, SigningFiles, TrustedRoots,
 };
 
@@ -97,6 +97,10 @@ pub fn next_renewal_step(node: &FoundRotation, level: RotationLevel) -> Option<R
     if !is_trusted(&node.kubelet_trust) {
         return Some(RotationStep::TrustInKubelet(trust));
     }
+    let is_renewed = level == RotationLevel::Renewed;
+    if is_renewed && own.is_some_and(|own| !own.other_cas.are_in_place) {
+        return Some(RotationStep::RenewOthers);
+    }
     let outdated = own.and_then(outdated_program);
     let kubelet = (!node.kubelet.trust).then_some(RestartedProgram::Kubelet);
     outdated.or(kubelet).map(RotationStep::Restart)
@@ -105,8 +109,11 @@ pub fn next_renewal_step(node: &FoundRotation, level: RotationLevel) -> Option<R
 /// The first program of the control plane that has not read the CA certificates as they are.
 fn outdated_program(own: &FoundControlPlane) -> Option<RestartedProgram> {
     let has_published = own.controller_manager.trust && own.root_ca_is_read;
+    let OtherCas { read_by_etcd, read_by_api_server, .. } = own.other_cas;
+    let api_server_has_read = own.kubelet_ca_is_read.unwrap_or(true) && read_by_api_server;
     let programs = [
-        (own.kubelet_ca_is_read.unwrap_or(true), RestartedProgram::ApiServer),
+        (read_by_etcd, RestartedProgram::Etcd),
+        (api_server_has_read, RestartedProgram::ApiServer),
         (has_published, RestartedProgram::ControllerManager),
         (own.scheduler.trust, RestartedProgram::Scheduler),
     ];

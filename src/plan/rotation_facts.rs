@@ -115,7 +115,7 @@ fn chain(found: &[Chain], wanted: Chain) -> Chain {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{CaFile, RestartedProgram, RootCa, RotationStep};
+    use crate::model::{CaFile, OtherCas, RestartedProgram, RootCa, RotationStep};
     use crate::plan::{next_renewal_step, next_step};
 
     const BRIDGES: Bridges = Bridges { forth: true, back: true };
@@ -143,6 +143,11 @@ mod tests {
                 signing_is_loaded: true,
                 not_issued_here: Vec::new(),
                 kubeconfigs: vec![trust; 3],
+                other_cas: OtherCas {
+                    are_in_place: true,
+                    read_by_etcd: true,
+                    read_by_api_server: true,
+                },
                 clients: vec![clients; 4],
                 servers: vec![servers],
                 api_server_accepts: Some(trust),
@@ -230,7 +235,9 @@ mod tests {
         let kubelet = restart(RestartedProgram::Kubelet);
         assert_eq!(renewed(|found| found.kubelet.trust = false), kubelet);
         type Change = fn(&mut FoundControlPlane);
-        let of_own: [(Change, RestartedProgram); 4] = [
+        let of_own: [(Change, RestartedProgram); 6] = [
+            (|own| own.other_cas.read_by_etcd = false, RestartedProgram::Etcd),
+            (|own| own.other_cas.read_by_api_server = false, RestartedProgram::ApiServer),
             (|own| own.kubelet_ca_is_read = Some(false), RestartedProgram::ApiServer),
             (|own| own.controller_manager.trust = false, RestartedProgram::ControllerManager),
             (|own| own.root_ca_is_read = false, RestartedProgram::ControllerManager),
@@ -244,6 +251,10 @@ mod tests {
             change(own);
             assert_eq!(next_renewal_step(&found, Renewed), restart(program));
         }
+        let others = renewed(|found| {
+            found.control_plane.as_mut().unwrap().other_cas.are_in_place = false;
+        });
+        assert_eq!(others, Some(RotationStep::RenewOthers));
         // A worker has none of them.
         let mut worker = node(RotationLevel::Servers);
         (worker.ca, worker.kubelet_trust) = (CaFile::New, vec![TrustedRoots::Old]);

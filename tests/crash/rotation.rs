@@ -42,6 +42,7 @@ fn rotating() -> (TreeCopy, RotationIntent) {
         new,
         bridge: Some(Certificate::from_der(&bridge).unwrap()),
         bridge_back: None,
+        others: Vec::new(),
         agreement: Agreement {
             generation: 4,
             from: RotationLevel::Clients,

@@ -107,7 +107,7 @@ nodes! {
         fully_expired_node_recovers = crate::recovery::fully_expired_node;
         partly_expired_node_recovers = crate::recovery::partly_expired_node;
         expired_ca_signs_nothing = crate::recovery::expired_ca;
-        expired_root_ca_is_renewed_offline = crate::recovery::expired_root;
+        expired_cas_are_renewed_offline = crate::recovery::expired_cas;
         bridge_connects_roots_of_two_names = crate::roots::other_name;
         root_ca_is_replaced = crate::root_replacement::by_new_key;
         services_keep_working_past_old_expiry = crate::services::past_old_expiry;
@@ -115,6 +115,7 @@ nodes! {
     ecdsa {
         expired_kubelet_certificate_recovers = crate::recovery::expired_kubelet_certificate;
         root_ca_is_renewed_with_its_key = crate::root_renewal::before_expiry;
+        all_cas_are_renewed_before_expiry = crate::root_renewal::all_cas;
         external_ca_signs_requests = crate::external_ca::signed_requests;
         ca_is_shown_and_verified = crate::external_ca::shown_and_verified;
         apiserver_names_are_added_and_removed = crate::external_ca::added_and_removed_names;
@@ -138,6 +139,7 @@ nodes! {
         own_bundle_copy_is_updated = crate::own_entries::bundle_for_haproxy;
         bridge_connects_roots_of_one_name = crate::roots::same_name;
         installed_root_ca_is_used_by_kubeadm = crate::new_root::used_by_kubeadm;
+        cas_are_renewed_by_hand = crate::root_renewal::by_hand;
         bundle_in_signing_file_restarts_nothing = crate::root_renewal::bundle_by_hand;
         root_ca_rotation_is_undone = crate::root_replacement::undone;
     }

@@ -10,7 +10,7 @@ use kubecertd::formats::x509::{
 use kubecertd::model::days;
 
 use super::availability::Meter;
-use super::common::{CA_CRT, now};
+use super::common::{CA_CRT, OTHER_CAS, now};
 use super::harness::Node;
 use super::recovery::is_ready_since_boot;
 use super::root_replacement::{root_of_rotation, wait_for_rotation, wait_until_over};
@@ -69,6 +69,93 @@ pub fn before_expiry(node: &mut Node) {
         assert_eq!(figures.failed, 0, "{what}: {figures}");
     }
     node.assert_accepted();
+}
+
+/// kubeadm made the other CAs on the same day: they are renewed with the root, and etcd and the API
+/// server, which read etcd's CA only when they start, are restarted too.
+pub fn all_cas(node: &mut Node) {
+    node.expire_cas(20);
+    // What runs has read those that are renewed now.
+    node.power_cut(|_| ());
+    node.wait_for("it is Ready again", |node| is_ready_since_boot(node).then_some(()));
+    node.install_past_first_pass();
+    let before = processes(node);
+    let planned = node.exec("kubecertd ca rotate plan --renew");
+    assert!(planned.contains("Also renewed: CN=etcd-ca, until 20"), "{planned}");
+    assert!(planned.contains("one node after the other: etcd, kube-apiserver,"), "{planned}");
+    let began = Instant::now();
+    node.exec("kubecertd ca rotate start --renew");
+    wait_until_over(node);
+    print_figure(&format!("all CAs renewed after {:.0} s", began.elapsed().as_secs_f64()));
+    let restarted = processes(node);
+    let all = [["etcd", "kube-apiserver"].as_slice(), RESTARTED.as_slice()].concat();
+    assert_eq!(changed_processes(&before, &restarted), all);
+    let [front_proxy, etcd] = OTHER_CAS.map(|stem| {
+        let ca = certificates(&node.read(&format!("{stem}.crt"))).unwrap().remove(0);
+        assert!(ca.not_after > now().plus(days(300)), "{stem}: {}", ca.not_after);
+        ca
+    });
+    let server = node.certificate("etcd/server");
+    assert!(server.verifies_by(&etcd), "{server:?}");
+    node.wait_for("the front proxy's CA is published", |node| {
+        let published = node.kubectl(
+            "-n kube-system get configmap extension-apiserver-authentication \
+             -o jsonpath='{.data.requestheader-client-ca-file}'",
+        );
+        published.contains(front_proxy.to_pem().trim()).then_some(())
+    });
+    let pass = node.request_pass();
+    assert!(pass.failed.is_empty() && pass.not_refreshed.is_empty(), "{pass:?}");
+    // kube-controller-manager and kube-scheduler exit by themselves while the API server is away.
+    let again = changed_processes(&restarted, &processes(node));
+    let is_one = |name: &String| ["etcd", "kube-apiserver", "kubelet"].contains(&name.as_str());
+    assert!(!again.iter().any(is_one), "they are restarted once: {again:?}");
+    node.wait_for("it is Ready again", |node| node.is_ready().then_some(()));
+    node.assert_accepted();
+}
+
+/// What docs/root-ca.md says of the renewal without kubecertd.
+pub fn by_hand(node: &mut Node) {
+    node.expire_cas(20);
+    node.power_cut(|_| ());
+    node.wait_for("it is Ready again", |node| is_ready_since_boot(node).then_some(()));
+    let before = processes(node);
+    let [sign, put_in_place, publish] = commands_by_hand();
+    node.exec(sign);
+    node.exec(put_in_place);
+    node.wait_for("the API server works again", |node| {
+        node.try_exec("kubectl --request-timeout=20s get --raw /readyz")
+            .status
+            .success()
+            .then_some(())
+    });
+    node.exec(publish);
+    let all = [["etcd", "kube-apiserver"].as_slice(), RESTARTED.as_slice()].concat();
+    node.wait_for("everything runs again", |node| {
+        let found = processes(node);
+        let runs = found.values().all(|pid| !pid.is_empty());
+        (runs && changed_processes(&before, &found) == all).then_some(())
+    });
+    // kubecertd finds nothing to do.
+    node.install_past_first_pass();
+    let checked = node.exec("kubecertd check --output wide");
+    assert!(!checked.contains("stale"), "{checked}");
+    for ca in ["/etc/kubernetes/pki/ca", "/etc/kubernetes/pki/etcd/ca"] {
+        let days = node.exec(&format!("openssl x509 -in {ca}.crt -checkend $((3600 * 24 * 3000))"));
+        assert!(days.contains("will not expire"), "{ca}: {days}");
+    }
+    let info = node.kubectl("-n kube-public get configmap cluster-info -o yaml");
+    assert!(info.contains(&BASE64_STANDARD.encode(node.text(CA_CRT))), "{info}");
+    node.wait_for("it is Ready again", |node| node.is_ready().then_some(()));
+    node.assert_accepted();
+}
+
+fn commands_by_hand() -> [&'static str; 3] {
+    let page = include_str!("../../docs/root-ca.md");
+    let section = page.split("\n### ").find(|section| section.starts_with("By hand\n")).unwrap();
+    let blocks = section.split("```bash\n").skip(1);
+    let blocks: Vec<_> = blocks.map(|block| block.split("```").next().unwrap()).collect();
+    blocks.try_into().unwrap()
 }
 
 /// An operator makes a bundle of ca.crt by hand, and controller-manager.conf is due. With two

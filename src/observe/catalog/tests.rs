@@ -273,7 +273,7 @@ fn kubeadm_node_has_its_services() {
 }
 
 #[test]
-fn services_trust_kubeconfigs_and_root_ca_file() {
+fn services_trust_files_of_their_flags_and_kubeconfigs() {
     let pem = |path: &'static str| TrustFile::Pem(AbsolutePath::constant(path));
     let kubeconfig = |path: &'static str| TrustFile::Kubeconfig(AbsolutePath::constant(path));
     for fixture in FIXTURES {
@@ -286,6 +286,7 @@ fn services_trust_kubeconfigs_and_root_ca_file() {
                 ],
                 "kube-scheduler" => vec![kubeconfig("/etc/kubernetes/scheduler.conf")],
                 "kubelet" => vec![kubeconfig("/etc/kubernetes/kubelet.conf")],
+                "etcd" | "kube-apiserver" => vec![pem("/etc/kubernetes/pki/etcd/ca.crt")],
                 _ => Vec::new(),
             };
             assert_eq!(service.trusts, expected, "{}", service.name);

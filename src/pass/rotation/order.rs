@@ -16,8 +16,8 @@ use crate::formats::x509::{
 };
 use crate::model::{Agreement, InvalidName, RootCa, RotationLevel, Timestamp};
 use crate::observe::{Node, RotationTrouble, node_name};
+use crate::pass::ca_renewal::CaRenewalError;
 use crate::pass::new_root::{InstallRootError, list};
-use crate::pass::root_renewal::RootRenewalError;
 use crate::pass::{PassError, survey};
 use crate::plan::RootFault;
 use crate::state::{KeptRotation, KeptStanding};
@@ -122,7 +122,7 @@ pub enum OrderError {
     IsRenewal,
     /// The root can't be renewed.
     #[error(transparent)]
-    Renewal(#[from] RootRenewalError),
+    Renewal(#[from] CaRenewalError),
     /// The new root can't be made.
     #[error(transparent)]
     NewRoot(#[from] NewRootError),

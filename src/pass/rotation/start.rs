@@ -17,9 +17,9 @@ use crate::model::{
     SigningFiles, Timestamp,
 };
 use crate::observe::{ControllerManager, Node, Platform, find_rotation, issued_by_root};
+use crate::pass::ca_renewal::{ca_validity, renewed, renewed_others};
 use crate::pass::decision::clock_trust;
 use crate::pass::new_root::judge;
-use crate::pass::root_renewal::{renewed, root_validity};
 use crate::pass::{PassError, open_store, survey};
 use crate::state::{KeptRotation, rotation_key};
 use crate::store::{Backup, Change, Kind, NewFile};
@@ -62,6 +62,8 @@ struct NewTrust {
     key: Option<PrivateKey>,
     /// The bridge to it, where it has a key of its own.
     bridge: Option<Certificate>,
+    /// Other CAs that are renewed with it.
+    others: Vec<Certificate>,
 }
 
 /// A rotation that is not announced yet.
@@ -118,7 +120,8 @@ pub(super) fn prepare(
         }
         Replacement::Made(_) | Replacement::Supplied(..) => RotationLevel::Servers,
     };
-    let NewTrust { certificate, key, bridge } = new_trust(node, order.replacement, &old, now)?;
+    let NewTrust { certificate, key, bridge, others } =
+        new_trust(node, order.replacement, &old, now)?;
     let agreement = Agreement {
         generation: first_generation(&kept, now),
         from: RotationLevel::Rest,
@@ -130,6 +133,7 @@ pub(super) fn prepare(
         new: certificate,
         bridge,
         bridge_back: None,
+        others,
         agreement,
         goal,
         is_stepwise: order.is_stepwise,
@@ -284,12 +288,13 @@ fn new_trust(
     let old = &present.certificate;
     let with_bridge = |NewRoot { certificate, key }| {
         let bridge = bridge_by(old, &present.key, &certificate, now)?;
-        Ok(NewTrust { certificate, key: Some(key), bridge: Some(bridge) })
+        Ok(NewTrust { certificate, key: Some(key), bridge: Some(bridge), others: Vec::new() })
     };
     match replacement {
         Replacement::Renewed => {
             let certificate = renewed(node, old, &present.key, TOLERATED_SKEW, now)?;
-            Ok(NewTrust { certificate, key: None, bridge: None })
+            let others = renewed_others(node, old, TOLERATED_SKEW, now)?;
+            Ok(NewTrust { certificate, key: None, bridge: None, others })
         }
         Replacement::Made(subject) => {
             let subject = subject.unwrap_or_else(|| old.subject.clone());
@@ -299,7 +304,7 @@ fn new_trust(
                      another name than {subject}: --subject",
                 )));
             }
-            let validity = root_validity(node, old);
+            let validity = ca_validity(node, old);
             let lifetime = RootLifetime { now, tolerated_skew: TOLERATED_SKEW, validity };
             with_bridge(new_root(&subject, &old.key_algorithm, &lifetime)?)
         }

@@ -59,6 +59,7 @@ impl Disk {
             new,
             bridge: Some(forth),
             bridge_back: None,
+            others: Vec::new(),
             agreement: Agreement {
                 generation: 1,
                 from: RotationLevel::Rest,

@@ -75,8 +75,8 @@ fn authority(
              nodes."
         }
         (false, _) => {
-            "Replace the CA: kubecertd renews the certificates that it signed, never the CA \
-             itself. Every program that trusts it has to trust the new one first."
+            "Renew the CA with its own key: kubecertd ca renew --offline on one control-plane node \
+             that has the key, then kubecertd ca trust FILE with its certificate on the others."
         }
     };
     if is_expired {
@@ -230,7 +230,7 @@ fn words(renewer: &Renewer) -> (String, String) {
             "Renew it where it was made, and install it here; kubecertd keeps watching it.",
         ),
         Renewer::Authority => {
-            ("its CA expires with it", "Replace the CA first; then run kubecertd renew.")
+            ("its CA expires with it", "Renew the CA first; then run kubecertd renew.")
         }
     };
     (why.to_owned(), repair.to_owned())

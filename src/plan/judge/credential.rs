@@ -464,7 +464,7 @@ fn describe_leaf(leaf: &Leaf, condition: Condition, policy: &Policy, now: Timest
              signed with SHA-256; expires {end}"
         ),
         Condition::EndsWithAuthority => {
-            format!("expires {end}, as its CA does: replace the CA")
+            format!("expires {end}, as its CA does: renew the CA")
         }
         Condition::ForeignIssuer if leaf.signer == Signer::Renamed => format!(
             "signed with the key of its CA, and its issuer {} is in other bytes than the \

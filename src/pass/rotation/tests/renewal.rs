@@ -5,6 +5,7 @@ use serde_json::json;
 use super::site::{OBJECT, ROLES, Site, agreement};
 use super::*;
 use crate::cluster::tests::local;
+use crate::pass::ca_renewal::renewed_others;
 use crate::pass::rotation::kept::issues_certificates;
 use crate::pass::rotation::order::{Order, OrderError, next};
 use crate::pass::rotation::renewal::is_due;
@@ -51,6 +52,26 @@ fn only_what_trusts_the_root_changes_and_changes_back() {
     }
 }
 
+/// The CAs of the node are found by their names and keys.
+#[test]
+fn other_cas_are_renewed_with_the_root_and_stay() {
+    let mut disk = Disk::of(TREES[0]).with_renewal();
+    let later = disk.intent.old.not_after.minus(days(20));
+    disk.intent.others =
+        renewed_others(&disk.node(), &disk.intent.old, days(4_000), later).unwrap();
+    let before = disk.etc("pki/apiserver.crt");
+    assert!(disk.go_to(Renewed).contains(&RotationStep::RenewOthers));
+    let files = ["pki/front-proxy-ca.crt", "pki/etcd/ca.crt"];
+    let renewed: Vec<_> = disk.intent.others.iter().map(Certificate::to_pem).collect();
+    assert_eq!(files.map(|file| disk.etc(file)).as_slice(), renewed);
+    assert_eq!(disk.etc("pki/apiserver.crt"), before);
+    disk.go_to(Rest);
+    assert_eq!(files.map(|file| disk.etc(file)).as_slice(), renewed);
+    // A worker has none of them.
+    std::fs::remove_dir_all(disk.dir.path().join("etc/kubernetes/pki/etcd")).unwrap();
+    assert!(!disk.go_to(Renewed).contains(&RotationStep::RenewOthers));
+}
+
 #[tokio::test(flavor = "current_thread")]
 async fn renewal_starts_with_other_nodes_and_keeps_no_key() {
     local(async {
@@ -63,6 +84,9 @@ async fn renewal_starts_with_other_nodes_and_keeps_no_key() {
         assert!(intent.is_renewal() && intent.old == *old);
         assert_eq!((&intent.new.subject, intent.goal), (&old.subject, Renewed));
         assert_eq!((intent.bridge, intent.bridge_back), (None, None));
+        // kubeadm made the other CAs on the same day.
+        let others: Vec<_> = intent.others.iter().map(|ca| ca.subject.to_string()).collect();
+        assert_eq!(others, ["CN=front-proxy-ca", "CN=etcd-ca"]);
         assert!(intent.new.not_after > old.not_after.plus(days(3_000)));
         // Clocks of other nodes may be behind.
         assert_eq!(intent.new.not_before, later.minus(days(1)));

@@ -1,4 +1,4 @@
-//! The root CA is renewed with its own key on one node, and its certificate put in place on others.
+//! CAs are renewed with their own keys on one node, and their certificates put in place on others.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,6 +20,7 @@ use common::{CA_CRT, CA_KEY, ECDSA, Node, RSA, now};
 use kubecertd::formats::kubeconfig::Kubeconfig;
 use kubecertd::formats::kubeconfig::PemSource;
 use kubecertd::formats::x509::{Certificate, certificates};
+use kubecertd::model::days;
 
 const KUBECONFIGS: [&str; 4] = [
     "etc/kubernetes/admin.conf",
@@ -114,6 +115,7 @@ fn other_nodes_take_the_same_certificate() {
     let before = second.snapshot();
     let run = second.run(&["ca", "trust", file.to_str().unwrap()]);
     assert!(run.code == 0 && run.text.contains("It was in place already"), "{}", run.text);
+    assert!(!run.text.contains("Next:"), "{}", run.text);
     assert!(second.snapshot().changed_paths(&before).is_empty());
 }
 
@@ -126,11 +128,107 @@ fn other_ca_and_earlier_certificate_are_not_trusted() {
         let file = source.path(CA_CRT);
         let run = node.run(&["ca", "trust", file.to_str().unwrap()]);
         assert!(
-            run.code == 1 && run.text.contains("it is not the root CA of this node"),
+            run.code == 1 && run.text.contains("it holds no CA of this node with a later end"),
             "{}",
             run.text
         );
     }
     let changed = node.snapshot().changed_paths(&before);
     assert!(!changed.iter().any(|path| path.starts_with("etc")), "{changed:?}");
+}
+
+/// The CAs that kubeadm makes, without their ends.
+const CAS: [&str; 3] =
+    ["etc/kubernetes/pki/ca", "etc/kubernetes/pki/front-proxy-ca", "etc/kubernetes/pki/etcd/ca"];
+
+fn ca_of(node: &Node, stem: &str) -> Certificate {
+    certificates(&node.read(&format!("{stem}.crt"))).unwrap().remove(0)
+}
+
+/// A node whose CAs all expired on the same day.
+fn node_with_expired_cas() -> Node {
+    let node = Node::fresh(ECDSA);
+    node.expire_cas(-3);
+    node.backdate_files();
+    node
+}
+
+/// kubeadm makes all its CAs at once, so that they expire at once.
+#[test]
+fn all_expired_cas_are_renewed_and_taken_by_other_nodes() {
+    let (first, second) = (node_with_expired_cas(), node_with_expired_cas());
+    let run = first.run(&["ca", "renew", "--offline"]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    let files = "  cat /etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/front-proxy-ca.crt \
+        /etc/kubernetes/pki/etcd/ca.crt >cas.pem\n";
+    assert!(run.text.ends_with(files), "{}", run.text);
+    let renewed = CAS.map(|stem| ca_of(&first, stem));
+    assert!(renewed.iter().all(|one| one.is_valid_at(now())), "{renewed:?}");
+
+    let all: String = renewed.iter().map(Certificate::to_pem).collect();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("cas.pem");
+    std::fs::write(&file, all).unwrap();
+    let run = second.run(&["ca", "trust", file.to_str().unwrap()]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    assert_eq!(CAS.map(|stem| ca_of(&second, stem)), renewed);
+    // What they signed is issued again.
+    for node in [&first, &second] {
+        let run = node.run(&["renew"]);
+        assert_eq!(run.code, 0, "{}", run.text);
+        let signed = [
+            ("apiserver", &renewed[0]),
+            ("front-proxy-client", &renewed[1]),
+            ("etcd/server", &renewed[2]),
+            ("apiserver-etcd-client", &renewed[2]),
+        ];
+        for (name, ca) in signed {
+            let leaf = ca_of(node, &format!("etc/kubernetes/pki/{name}"));
+            assert!(leaf.is_valid_at(now()) && leaf.verifies_by(ca), "{name}");
+        }
+    }
+
+    // A node without etcd's CA leaves that out.
+    let third = node_with_expired_cas();
+    third.remove("etc/kubernetes/pki/etcd/ca.crt");
+    let run = third.run(&["ca", "trust", file.to_str().unwrap()]);
+    assert!(run.code == 0 && run.text.contains("CN=etcd-ca is no CA of this node"), "{}", run.text);
+    assert_eq!(ca_of(&third, CAS[1]), renewed[1]);
+}
+
+/// The CA of etcd was renewed in between.
+#[test]
+fn ca_that_is_valid_for_longer_than_the_root_is_left_as_it_is() {
+    let node = node_with_expired_cas();
+    node.shorten_authority(CAS[2], 400);
+    let before = ca_of(&node, CAS[2]);
+    let run = node.run(&["ca", "renew", "--offline"]);
+    assert!(run.code == 0 && !run.text.contains("etcd"), "{}", run.text);
+    assert_eq!(ca_of(&node, CAS[2]), before);
+    assert!(ca_of(&node, CAS[1]).is_valid_at(now()));
+    // It expires later, when the root does not.
+    node.shorten_authority(CAS[2], 20);
+    let run = node.run(&["ca", "renew", "--offline"]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    assert!(ca_of(&node, CAS[2]).not_after > now().plus(days(300)));
+    assert!(
+        !run.text.contains("CN=kubernetes") && !run.text.contains("front-proxy"),
+        "{}",
+        run.text
+    );
+}
+
+#[test]
+fn ca_whose_key_is_elsewhere_does_not_keep_the_others_from_renewal() {
+    let node = node_with_expired_cas();
+    let before = CAS.map(|stem| ca_of(&node, stem));
+    node.remove(CA_KEY);
+    let run = node.run(&["ca", "renew", "--offline"]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    let reason = "ca is not renewed: a CA is renewed with its own key, which can't be used here: \
+        /etc/kubernetes/pki/ca.key does not exist";
+    assert!(run.text.contains(reason), "{}", run.text);
+    let after = CAS.map(|stem| ca_of(&node, stem));
+    assert_eq!(after[0], before[0]);
+    assert!(after[1].is_valid_at(now()) && after[2].is_valid_at(now()), "{after:?}");
 }

@@ -1,5 +1,5 @@
-//! The certificate of the root CA is replaced by another one for the same key, in `ca.crt` and in
-//! the kubeconfigs that trust it.
+//! The certificate of a CA is replaced by another one for the same key, in its own file and in the
+//! kubeconfigs that trust it.
 
 use crate::credentials::{ComposeError, Files, renewed_anchors, with_authority_renewed};
 use crate::formats::x509::Certificate;
@@ -11,29 +11,29 @@ use super::KubeconfigFile;
 
 /// What is to be written, and what is not.
 #[derive(Debug, Default)]
-pub struct RootReplacement {
-    /// The new contents, that of `ca.crt` first.
+pub struct CaReplacement {
+    /// The new contents, that of its own file first.
     pub files: Vec<NewFile>,
     /// The kubeconfigs that still trust the old certificate, each with the reason.
     pub left: Vec<String>,
 }
 
-/// Composes the new contents of `ca.crt`, with these anchors, and of the kubeconfigs in which a
-/// certificate of the same CA is trusted.
+/// Composes the new contents of the file of a CA, with these anchors, and of the kubeconfigs in
+/// which a certificate of the same CA is trusted.
 ///
 /// # Errors
-/// When `ca.crt` can't be read. A kubeconfig that can't be read or changed is left as it is, and
-/// named.
-pub fn replace_root_certificate(
+/// When the file of the CA can't be read. A kubeconfig that can't be read or changed is left as it
+/// is, and named.
+pub fn replace_ca_certificate(
     root: &Root,
     file: &AbsolutePath,
-    anchors: &[&Certificate],
+    anchors: &[Certificate],
     new: &Certificate,
     kubeconfigs: &[KubeconfigFile],
-) -> Result<RootReplacement, FileError> {
-    let mut replacement = RootReplacement::default();
+) -> Result<CaReplacement, FileError> {
+    let mut replacement = CaReplacement::default();
     let old = Files::read(root, file)?;
-    let content = renewed_anchors(anchors.iter().copied(), new);
+    let content = renewed_anchors(anchors, new);
     replacement.files.push(NewFile {
         path: file.clone(),
         content: Secret::from(content),
