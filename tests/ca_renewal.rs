@@ -16,7 +16,7 @@ mod common;
 use std::process::Command;
 
 use common::requirements::require;
-use common::{CA_CRT, CA_KEY, ECDSA, Node, RSA, now};
+use common::{CA_CRT, CA_KEY, ECDSA, Node, OTHER_CAS, RSA, now};
 use kubecertd::formats::kubeconfig::Kubeconfig;
 use kubecertd::formats::kubeconfig::PemSource;
 use kubecertd::formats::x509::{Certificate, certificates};
@@ -30,7 +30,7 @@ const KUBECONFIGS: [&str; 4] = [
 ];
 
 fn root_of(node: &Node) -> Certificate {
-    certificates(&node.read(CA_CRT)).unwrap().remove(0)
+    node.ca(CAS[0])
 }
 
 fn trusted_by(node: &Node, kubeconfig: &str) -> Vec<Certificate> {
@@ -137,13 +137,8 @@ fn other_ca_and_earlier_certificate_are_not_trusted() {
     assert!(!changed.iter().any(|path| path.starts_with("etc")), "{changed:?}");
 }
 
-/// The CAs that kubeadm makes, without their ends.
-const CAS: [&str; 3] =
-    ["etc/kubernetes/pki/ca", "etc/kubernetes/pki/front-proxy-ca", "etc/kubernetes/pki/etcd/ca"];
-
-fn ca_of(node: &Node, stem: &str) -> Certificate {
-    certificates(&node.read(&format!("{stem}.crt"))).unwrap().remove(0)
-}
+/// The CAs that kubeadm makes, without the ends of their files.
+const CAS: [&str; 3] = ["etc/kubernetes/pki/ca", OTHER_CAS[0], OTHER_CAS[1]];
 
 /// A node whose CAs all expired on the same day.
 fn node_with_expired_cas() -> Node {
@@ -162,7 +157,7 @@ fn all_expired_cas_are_renewed_and_taken_by_other_nodes() {
     let files = "  cat /etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/front-proxy-ca.crt \
         /etc/kubernetes/pki/etcd/ca.crt >cas.pem\n";
     assert!(run.text.ends_with(files), "{}", run.text);
-    let renewed = CAS.map(|stem| ca_of(&first, stem));
+    let renewed = CAS.map(|stem| first.ca(stem));
     assert!(renewed.iter().all(|one| one.is_valid_at(now())), "{renewed:?}");
 
     let all: String = renewed.iter().map(Certificate::to_pem).collect();
@@ -171,7 +166,7 @@ fn all_expired_cas_are_renewed_and_taken_by_other_nodes() {
     std::fs::write(&file, all).unwrap();
     let run = second.run(&["ca", "trust", file.to_str().unwrap()]);
     assert_eq!(run.code, 0, "{}", run.text);
-    assert_eq!(CAS.map(|stem| ca_of(&second, stem)), renewed);
+    assert_eq!(CAS.map(|stem| second.ca(stem)), renewed);
     // What they signed is issued again.
     for node in [&first, &second] {
         let run = node.run(&["renew"]);
@@ -183,7 +178,7 @@ fn all_expired_cas_are_renewed_and_taken_by_other_nodes() {
             ("apiserver-etcd-client", &renewed[2]),
         ];
         for (name, ca) in signed {
-            let leaf = ca_of(node, &format!("etc/kubernetes/pki/{name}"));
+            let leaf = node.ca(&format!("etc/kubernetes/pki/{name}"));
             assert!(leaf.is_valid_at(now()) && leaf.verifies_by(ca), "{name}");
         }
     }
@@ -193,7 +188,7 @@ fn all_expired_cas_are_renewed_and_taken_by_other_nodes() {
     third.remove("etc/kubernetes/pki/etcd/ca.crt");
     let run = third.run(&["ca", "trust", file.to_str().unwrap()]);
     assert!(run.code == 0 && run.text.contains("CN=etcd-ca is no CA of this node"), "{}", run.text);
-    assert_eq!(ca_of(&third, CAS[1]), renewed[1]);
+    assert_eq!(third.ca(CAS[1]), renewed[1]);
 }
 
 /// The CA of etcd was renewed in between.
@@ -201,16 +196,16 @@ fn all_expired_cas_are_renewed_and_taken_by_other_nodes() {
 fn ca_that_is_valid_for_longer_than_the_root_is_left_as_it_is() {
     let node = node_with_expired_cas();
     node.shorten_authority(CAS[2], 400);
-    let before = ca_of(&node, CAS[2]);
+    let before = node.ca(CAS[2]);
     let run = node.run(&["ca", "renew", "--offline"]);
     assert!(run.code == 0 && !run.text.contains("etcd"), "{}", run.text);
-    assert_eq!(ca_of(&node, CAS[2]), before);
-    assert!(ca_of(&node, CAS[1]).is_valid_at(now()));
+    assert_eq!(node.ca(CAS[2]), before);
+    assert!(node.ca(CAS[1]).is_valid_at(now()));
     // It expires later, when the root does not.
     node.shorten_authority(CAS[2], 20);
     let run = node.run(&["ca", "renew", "--offline"]);
     assert_eq!(run.code, 0, "{}", run.text);
-    assert!(ca_of(&node, CAS[2]).not_after > now().plus(days(300)));
+    assert!(node.ca(CAS[2]).not_after > now().plus(days(300)));
     assert!(
         !run.text.contains("CN=kubernetes") && !run.text.contains("front-proxy"),
         "{}",
@@ -221,14 +216,14 @@ fn ca_that_is_valid_for_longer_than_the_root_is_left_as_it_is() {
 #[test]
 fn ca_whose_key_is_elsewhere_does_not_keep_the_others_from_renewal() {
     let node = node_with_expired_cas();
-    let before = CAS.map(|stem| ca_of(&node, stem));
+    let before = CAS.map(|stem| node.ca(stem));
     node.remove(CA_KEY);
     let run = node.run(&["ca", "renew", "--offline"]);
     assert_eq!(run.code, 0, "{}", run.text);
     let reason = "ca is not renewed: a CA is renewed with its own key, which can't be used here: \
         /etc/kubernetes/pki/ca.key does not exist";
     assert!(run.text.contains(reason), "{}", run.text);
-    let after = CAS.map(|stem| ca_of(&node, stem));
+    let after = CAS.map(|stem| node.ca(stem));
     assert_eq!(after[0], before[0]);
     assert!(after[1].is_valid_at(now()) && after[2].is_valid_at(now()), "{after:?}");
 }

@@ -186,8 +186,7 @@ pub(super) enum CaCommand {
     /// valid
     #[command(after_help = CA_RENEW)]
     Renew(RenewCaOptions),
-    /// Replace the root CA of a cluster with one node, or renew that of any cluster; no request
-    /// fails
+    /// Replace the root CA of a cluster with one node, level by level, or renew that of any cluster
     #[command(after_help = CA_ROTATE)]
     Rotate {
         #[command(subcommand)]

@@ -42,8 +42,8 @@ pub(super) fn trust(node: &Node, file: &Path, now: Timestamp) -> Result<Exit, Fa
     let failed = |e| Failure::SuppliedRoot(format!("{}: {e}", file.display()));
     let found = certificates(&content(file)?).map_err(failed)?;
     let renewed = ca_renewal::trust(node, &found, now)?;
-    let is_new = renewed.cas.iter().any(|ca| !ca.written.is_empty());
-    out::print(&(show("in place", &renewed, now) + if is_new { NEXT } else { "" }));
+    let next = if renewed.has_written() { NEXT } else { "" };
+    out::print(&(show("in place", &renewed, now) + next));
     Ok(Exit::Fine)
 }
 

@@ -54,6 +54,7 @@ pub fn renew(node: &Node, trust_clock: bool, now: Timestamp) -> Result<RenewedCa
         }
         if new.is_empty() {
             let first = failures.into_iter().next().map(|(_, error)| error);
+            let no_ca = || CaRenewalError::Authority("the profile has no CA".to_owned());
             return Err(first.unwrap_or_else(no_ca));
         }
         for (name, error) in failures {
@@ -90,7 +91,7 @@ fn noting(
     let before = trusted();
     let mut renewed = replace(&mut store)?;
     renewed.notes.extend(recovered.notes);
-    if renewed.cas.iter().all(|ca| ca.written.is_empty()) {
+    if !renewed.has_written() {
         return Ok(renewed);
     }
     let replaced = replaced_ca_certificates(&before, &trusted());
@@ -153,10 +154,6 @@ pub(super) fn put_in_place(
 /// may have been renewed apart since.
 fn expires_with(node: &Node, not_after: Timestamp) -> Timestamp {
     not_after.plus(node.settings.alarms.root_ca_expires_within.as_duration())
-}
-
-fn no_ca() -> CaRenewalError {
-    CaRenewalError::Authority("the profile has no CA".to_owned())
 }
 
 /// Whether it is this certificate, or a later one of the same CA.

@@ -100,7 +100,7 @@ impl Survey {
     }
 
     /// Whether something can't wait for the next scheduled pass, for example on a machine that was
-    /// off: an urgent or broken credential is to be renewed, or something has expired, which is
+    /// off: an urgent credential is to be renewed, or something is broken or has expired, which is
     /// alarmed where it can't be renewed.
     #[must_use]
     pub fn needs_immediate_pass(&self) -> bool {

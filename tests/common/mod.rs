@@ -280,11 +280,16 @@ impl Node {
     /// Reissues a CA, named by its files without their extensions, with `days_left` days left. Key
     /// and name are kept.
     pub fn shorten_authority(&self, stem: &str, days_left: i64) {
-        let certificate = certificates(&self.read(&format!("{stem}.crt"))).unwrap().remove(0);
+        let certificate = self.ca(stem);
         let key = PrivateKey::from_pem(&self.read(&format!("{stem}.key"))).unwrap();
         let der = reissue(&certificate, &certificate, &key, &key, &terms_with_days_left(days_left))
             .unwrap();
         self.write(&format!("{stem}.crt"), Certificate::from_der(&der).unwrap().to_pem());
+    }
+
+    /// The first certificate of a CA, whose file has this name without its end.
+    pub fn ca(&self, stem: &str) -> Certificate {
+        certificates(&self.read(&format!("{stem}.crt"))).unwrap().remove(0)
     }
 
     /// Lets the root CA expire in this many days, in ca.crt and in the kubeconfigs of kubeadm.

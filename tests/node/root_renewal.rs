@@ -4,9 +4,7 @@
 use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use kubecertd::formats::x509::{
-    Certificate, DistinguishedName, NamePart, RootLifetime, certificates, new_root,
-};
+use kubecertd::formats::x509::{Certificate, DistinguishedName, NamePart, RootLifetime, new_root};
 use kubecertd::model::days;
 
 use super::availability::Meter;
@@ -19,14 +17,16 @@ use super::services::{changed_processes, print_figure, processes};
 /// What reads CA certificates only when it starts.
 const RESTARTED: [&str; 3] = ["kube-controller-manager", "kube-scheduler", "kubelet"];
 
+/// The same where etcd's CA is renewed too.
+const ALL_RESTARTED: [&str; 5] =
+    ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet"];
+
 /// kubecertd begins by itself, as its configuration says. No request fails, whichever of the two
 /// certificates a client knows. What reads CA certificates only when it starts is restarted, once,
 /// and nothing else.
 pub fn before_expiry(node: &mut Node) {
     node.expire_root(20);
-    // What runs has read the one that is renewed now.
-    node.power_cut(|_| ());
-    node.wait_for("it is Ready again", |node| is_ready_since_boot(node).then_some(()));
+    boot_again(node);
     node.install_past_first_pass();
     let old = root_of(node);
     let before = processes(node);
@@ -75,9 +75,7 @@ pub fn before_expiry(node: &mut Node) {
 /// server, which read etcd's CA only when they start, are restarted too.
 pub fn all_cas(node: &mut Node) {
     node.expire_cas(20);
-    // What runs has read those that are renewed now.
-    node.power_cut(|_| ());
-    node.wait_for("it is Ready again", |node| is_ready_since_boot(node).then_some(()));
+    boot_again(node);
     node.install_past_first_pass();
     let before = processes(node);
     let planned = node.exec("kubecertd ca rotate plan --renew");
@@ -88,10 +86,9 @@ pub fn all_cas(node: &mut Node) {
     wait_until_over(node);
     print_figure(&format!("all CAs renewed after {:.0} s", began.elapsed().as_secs_f64()));
     let restarted = processes(node);
-    let all = [["etcd", "kube-apiserver"].as_slice(), RESTARTED.as_slice()].concat();
-    assert_eq!(changed_processes(&before, &restarted), all);
+    assert_eq!(changed_processes(&before, &restarted), ALL_RESTARTED);
     let [front_proxy, etcd] = OTHER_CAS.map(|stem| {
-        let ca = certificates(&node.read(&format!("{stem}.crt"))).unwrap().remove(0);
+        let ca = node.ca(stem);
         assert!(ca.not_after > now().plus(days(300)), "{stem}: {}", ca.not_after);
         ca
     });
@@ -117,8 +114,7 @@ pub fn all_cas(node: &mut Node) {
 /// What docs/root-ca.md says of the renewal without kubecertd.
 pub fn by_hand(node: &mut Node) {
     node.expire_cas(20);
-    node.power_cut(|_| ());
-    node.wait_for("it is Ready again", |node| is_ready_since_boot(node).then_some(()));
+    boot_again(node);
     let before = processes(node);
     let [sign, put_in_place, publish] = commands_by_hand();
     node.exec(sign);
@@ -130,11 +126,10 @@ pub fn by_hand(node: &mut Node) {
             .then_some(())
     });
     node.exec(publish);
-    let all = [["etcd", "kube-apiserver"].as_slice(), RESTARTED.as_slice()].concat();
     node.wait_for("everything runs again", |node| {
         let found = processes(node);
         let runs = found.values().all(|pid| !pid.is_empty());
-        (runs && changed_processes(&before, &found) == all).then_some(())
+        (runs && changed_processes(&before, &found) == ALL_RESTARTED).then_some(())
     });
     // kubecertd finds nothing to do.
     node.install_past_first_pass();
@@ -148,6 +143,12 @@ pub fn by_hand(node: &mut Node) {
     assert!(info.contains(&BASE64_STANDARD.encode(node.text(CA_CRT))), "{info}");
     node.wait_for("it is Ready again", |node| node.is_ready().then_some(()));
     node.assert_accepted();
+}
+
+/// Boots the node, so that what runs has read the CA certificates that are renewed then.
+fn boot_again(node: &mut Node) {
+    node.power_cut(|_| ());
+    node.wait_for("it is Ready again", |node| is_ready_since_boot(node).then_some(()));
 }
 
 fn commands_by_hand() -> [&'static str; 3] {
@@ -198,5 +199,5 @@ pub fn wait_until_published(node: &Node) {
 }
 
 fn root_of(node: &Node) -> Certificate {
-    certificates(&node.read(CA_CRT)).unwrap().remove(0)
+    node.ca("etc/kubernetes/pki/ca")
 }

@@ -23,6 +23,14 @@ pub struct RenewedCas {
     pub notes: Vec<String>,
 }
 
+impl RenewedCas {
+    /// Whether a file was written: they may have been in place already.
+    #[must_use]
+    pub fn has_written(&self) -> bool {
+        self.cas.iter().any(|ca| !ca.written.is_empty())
+    }
+}
+
 /// A CA whose renewed certificate is in place.
 #[derive(Debug)]
 pub struct RenewedCa {
@@ -129,9 +137,10 @@ impl<'n> NodeCa<'n> {
 
     /// Whether it expires up to a time, or can't be read, which is said then.
     pub(super) fn expires_until(&self, until: Timestamp, now: Timestamp) -> bool {
-        self.present(now).map_or(!matches!(self.loaded, LoadedAuthority::Absent), |present| {
-            present.not_after <= until
-        })
+        match self.present(now) {
+            Ok(present) => present.not_after <= until,
+            Err(_) => !matches!(self.loaded, LoadedAuthority::Absent),
+        }
     }
 
     /// It with a certificate that is signed again with its own key.

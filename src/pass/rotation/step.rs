@@ -9,14 +9,14 @@ use crate::cluster::request_kubelet_client;
 use crate::credentials::{ObservedFiles, load, load_authority};
 use crate::formats::x509::{Certificate, PrivateKey, kubelet_template, request};
 use crate::model::{
-    AbsolutePath, Authority, BridgeHolder, Chain, Credential, CredentialFacts, Digest,
-    FoundControlPlane, Material, RootCa, RotationStep, SanChange, TrustFileFacts, Urgency,
+    Authority, BridgeHolder, Chain, Credential, CredentialFacts, Digest, FoundControlPlane,
+    Material, RootCa, RotationStep, SanChange, Urgency,
 };
 use crate::observe::{
     ControllerManager, SIGNING_FLAGS, controller_manager_manifest, find_rotation, is_for_servers,
     issued_by_root, signing_files, trust_files,
 };
-use crate::pass::ca_renewal::put_in_place;
+use crate::pass::ca_renewal::{CaRenewalError, put_in_place};
 use crate::pass::memory::replaced_ca_certificates;
 use crate::pass::{Pass, policy, renewal};
 use crate::plan::{Judged, terms_by};
@@ -44,12 +44,12 @@ impl Pass<'_> {
         let authority = root_authority(self.node).map_err(|e| e.to_string())?;
         match step {
             RotationStep::Sign(_)
+            | RotationStep::RenewOthers
             | RotationStep::WriteCa(_)
             | RotationStep::SwapCa(..)
             | RotationStep::TrustInKubeconfigs(_)
             | RotationStep::TrustInKubelet(_)
             | RotationStep::DropBridge(_) => self.write_files(rotation, authority, step),
-            RotationStep::RenewOthers => self.renew_others(rotation),
             RotationStep::IssueClients(root) => {
                 self.issue(rotation, authority, root, Holders::Clients)
             }
@@ -97,8 +97,12 @@ impl Pass<'_> {
         step: RotationStep,
     ) -> Result<(), String> {
         let node = self.node;
-        let before = trust_files(&ObservedFiles::of(&node.root), &node.catalog);
-        let written = self.written_by(rotation, authority, step).map_err(|e| e.to_string())?;
+        let trusted = || trust_files(&ObservedFiles::of(&node.root), &node.catalog);
+        let before = trusted();
+        let written = match step {
+            RotationStep::RenewOthers => self.renew_others(rotation).map_err(|e| e.to_string()),
+            _ => self.written_by(rotation, authority, step).map_err(|e| e.to_string()),
+        }?;
         let trusts =
             matches!(step, RotationStep::TrustInKubeconfigs(_) | RotationStep::TrustInKubelet(_));
         // One that is left out would be left out again.
@@ -108,30 +112,20 @@ impl Pass<'_> {
             let note = self.remember_manifest();
             self.note(note);
         }
-        self.note_written(written.files, &before);
+        self.report.written.extend(written.files);
+        let replaced = replaced_ca_certificates(&before, &trusted());
+        self.note_replaced_now(replaced);
+        self.survey_again();
         left_out.map_or(Ok(()), Err)
     }
 
-    /// Notes files that were written, and the CA certificates that were replaced.
-    fn note_written(&mut self, files: Vec<AbsolutePath>, before: &[TrustFileFacts]) {
-        let node = self.node;
-        self.report.written.extend(files);
-        let trusted = trust_files(&ObservedFiles::of(&node.root), &node.catalog);
-        self.note_replaced_now(replaced_ca_certificates(before, &trusted));
-        self.survey_again();
-    }
-
     /// Puts the renewed certificates of other CAs in place.
-    fn renew_others(&mut self, rotation: &Rotation) -> Result<(), String> {
-        let node = self.node;
+    fn renew_others(&mut self, rotation: &Rotation) -> Result<Written, CaRenewalError> {
         let now = self.orders.clock.now();
-        let before = trust_files(&ObservedFiles::of(&node.root), &node.catalog);
-        let renewed = put_in_place(node, &mut self.store, &rotation.intent.others, now);
-        let renewed = renewed.map_err(|e| e.to_string())?;
-        self.note(renewed.notes);
-        let written = renewed.cas.into_iter().flat_map(|ca| ca.written);
-        self.note_written(written.collect(), &before);
-        Ok(())
+        let others = &rotation.intent.others;
+        let renewed = put_in_place(self.node, &mut self.store, others, now)?;
+        let files = renewed.cas.into_iter().flat_map(|ca| ca.written).collect();
+        Ok(Written { files, left: renewed.notes })
     }
 
     /// Remembers the manifest as kubecertd has written it: else it would look like the work of
