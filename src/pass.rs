@@ -41,7 +41,8 @@ pub use self::survey::{Survey, policy, survey, survey_observed};
 use crate::act::Renewed;
 use crate::credentials::located;
 use crate::model::{
-    AbsolutePath, ClockFacts, ClockTrust, CredentialName, Refused, Replaced, RootCa, Urgency,
+    AbsolutePath, ClockFacts, ClockTrust, CredentialName, Refused, Replaced, ReplacedCa, RootCa,
+    Urgency,
 };
 use crate::observe::{Node, Platform, controller_manager_manifest, signing_files};
 use crate::plan::{Moment, Trigger, last_seen, note_replaced};
@@ -444,17 +445,20 @@ fn subject<'e>(node: &'e Node, credential: &'e CredentialName) -> Subject<'e> {
 }
 
 /// Opens the store, which completes an interrupted replacement of those files, of the root CA's,
-/// and of those that a rotation of that writes.
+/// and of those that a rotation writes.
 ///
 /// # Errors
 /// When it can't be opened, or another process holds it.
 pub(crate) fn open_store(node: &Node) -> Result<(Store<'_>, Recovered), StoreError> {
-    let of_root = node.catalog.root_authority().into_iter().flat_map(|one| {
-        [one.certificate.clone(), one.key.clone()].into_iter().chain(signing_files(one))
-    });
+    let (root, front_proxy) = (node.catalog.root_authority(), node.catalog.front_proxy_authority());
+    let of_cas = root.into_iter().chain(front_proxy);
+    let of_cas = of_cas.flat_map(|one| [one.certificate.clone(), one.key.clone()]);
     let state = &node.settings.paths.state;
-    let of_rotation = [RootCa::Old, RootCa::New].map(|root| rotation_key(state, root));
-    let targets = files(node).into_iter().chain(of_root).chain(of_rotation);
+    let of_rotation = [ReplacedCa::Root, ReplacedCa::FrontProxy]
+        .into_iter()
+        .flat_map(|ca| [RootCa::Old, RootCa::New].map(|root| rotation_key(state, ca, root)));
+    let signing = root.into_iter().flat_map(signing_files);
+    let targets = files(node).into_iter().chain(of_cas).chain(signing).chain(of_rotation);
     let targets: Vec<_> = targets.chain(controller_manager_manifest(node)).collect();
     Store::open(&node.root, state, LOCK_TIMEOUT, &targets)
 }

@@ -22,6 +22,6 @@ pub use first_request::make_first_request;
 pub use job::{Issuer, Job, Progress, RenewError, RenewOutcome, Renewal, Renewed};
 pub use peer_identity::{PeerIdentityError, peer_identity};
 pub use renew::{algorithm, renew};
-pub use rotation::{RotationFiles, RotationKeys, RotationStepError, Written};
+pub use rotation::{CaFiles, RotationFiles, RotationKeys, RotationStepError, Written};
 pub use trial::{New, Refusal, try_one};
 pub use trust::{KubeconfigFile, NewIssuer, Trust, trust_besides, trust_in_renewals};

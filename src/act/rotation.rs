@@ -6,21 +6,23 @@ use super::ca_certificate::kubeconfig;
 use crate::credentials::{ComposeError, Files, Loaded, Stored, load, with_roots};
 use crate::formats::edit::EditError;
 use crate::formats::manifest::with_flags;
-use crate::formats::rotation_intent::RotationIntent;
+use crate::formats::rotation_intent::{CaPair, RotationIntent};
 use crate::formats::x509::{Certificate, KeyError, PrivateKey, ReadError, certificates};
 use crate::model::{
-    AbsolutePath, Authority, CaFile, Credential, CredentialName, Digest, InvalidName, RootCa,
-    Secret, SigningFiles, Timestamp, TrustedRoots,
+    AbsolutePath, Authority, CaFile, Credential, CredentialName, Digest, InvalidName, ReplacedCa,
+    RootCa, Secret, SigningFiles, Timestamp, TrustedRoots,
 };
 use crate::store::{Backup, Change, Kind, NewFile, Store, StoreError};
 use crate::sys::{FileError, Root};
 
-/// The keys of the two roots, as far as they are on this node.
+/// The keys of a CA that is replaced, as far as they are on this node.
 #[derive(Debug, Default)]
 pub struct RotationKeys {
-    /// That of the old root.
+    /// The CA.
+    pub ca: ReplacedCa,
+    /// Its key before that.
     pub old: Option<PrivateKey>,
-    /// That of the new root.
+    /// Its key after that.
     pub new: Option<PrivateKey>,
 }
 
@@ -34,10 +36,15 @@ impl RotationKeys {
             RootCa::Old => self.old.as_ref(),
             RootCa::New => self.new.as_ref(),
         };
-        key.ok_or(RotationStepError::NoKey(match root {
-            RootCa::Old => "old",
-            RootCa::New => "new",
-        }))
+        key.ok_or(RotationStepError::NoKey {
+            ca: match (self.ca, root) {
+                (ReplacedCa::Root, RootCa::Old) => "old root CA",
+                (ReplacedCa::Root, RootCa::New) => "new root CA",
+                (ReplacedCa::FrontProxy, RootCa::Old) => "old CA of the front proxy",
+                (ReplacedCa::FrontProxy, RootCa::New) => "new CA of the front proxy",
+            },
+            file: self.ca.key_name(root),
+        })
     }
 }
 
@@ -46,10 +53,18 @@ impl RotationKeys {
 pub enum RotationStepError {
     /// The key is on another node.
     #[error(
-        "the key of the {0} root CA is not on this node: put a copy of it into rotation/{0}.key in \
-         the state directory of kubecertd, readable by root alone"
+        "the key of the {ca} is not on this node: put a copy of it into {file} in the state \
+         directory of kubecertd, readable by root alone"
     )]
-    NoKey(&'static str),
+    NoKey {
+        /// The CA.
+        ca: &'static str,
+        /// The file for it below the state directory.
+        file: &'static str,
+    },
+    /// The profile has no CA of the front proxy.
+    #[error("the CA of the front proxy is not known")]
+    NoFrontProxy,
     /// A certificate would not be accepted any more.
     #[error("{file} would not be right: {credential} does not verify by it")]
     Lost {
@@ -111,6 +126,17 @@ pub struct Written {
     pub left: Vec<String>,
 }
 
+/// A CA that is replaced on one node.
+#[derive(Clone, Copy)]
+pub struct CaFiles<'r> {
+    /// The CA in the catalog.
+    pub authority: &'r Authority,
+    /// Its certificates before and after that.
+    pub certificates: &'r CaPair,
+    /// Its keys.
+    pub keys: &'r RotationKeys,
+}
+
 /// The files of a rotation on one node.
 pub struct RotationFiles<'r> {
     /// The root directory.
@@ -128,21 +154,21 @@ pub struct RotationFiles<'r> {
 }
 
 impl RotationFiles<'_> {
-    /// Writes `ca.crt`, and `ca.key` with it where the root is given whose key it is to be. Each of
-    /// these credentials has to verify by it. The other key is in no backup: it has to be among
-    /// those of the rotation.
+    /// Writes the certificates of a CA, and its key with them where it is given whose key it is to
+    /// be. Each of these credentials has to verify by them. The other key is in no backup: it has
+    /// to be among those of the rotation.
     ///
     /// # Errors
     /// When one of them would not, a key is missing, or the files can't be replaced.
     pub fn write_ca<'c>(
         &self,
         store: &mut Store<'_>,
-        ca: CaFile,
-        key: Option<RootCa>,
+        CaFiles { authority, certificates: of, keys }: CaFiles<'_>,
+        (ca, key): (CaFile, Option<RootCa>),
         credentials: impl Iterator<Item = &'c Credential>,
     ) -> Result<Written, RotationStepError> {
-        let wanted: Vec<_> = ca.in_order().iter().map(|root| self.intent.root(*root)).collect();
-        let file = &self.authority.certificate;
+        let wanted: Vec<_> = ca.in_order().iter().map(|root| of.of(*root)).collect();
+        let file = &authority.certificate;
         for credential in credentials {
             let Loaded::Whole(stored) = load(self.root, credential) else { continue };
             if !is_accepted(&stored, &wanted) {
@@ -153,21 +179,19 @@ impl RotationFiles<'_> {
         let text: String = wanted.iter().map(|one| one.to_pem()).collect();
         let mut files = Vec::new();
         if let Some(root) = key {
-            self.keys.of(root.other())?;
-            let content = self.keys.of(root)?.to_pem()?;
-            files.push(self.new_file(&self.authority.key, content, Kind::AuthorityKey)?);
+            keys.of(root.other())?;
+            let content = keys.of(root)?.to_pem()?;
+            files.push(self.new_file(&authority.key, content, Kind::AuthorityKey)?);
         }
         files.push(self.new_file(file, Secret::from(text), Kind::Certificate)?);
         self.replace(store, files, |contents| {
-            let (keys, text) = match contents {
+            let (written, text) = match contents {
                 [text] => (None, text),
                 [key, text] => (Some(key), text),
                 _ => return Ok(false),
             };
-            let fits = match (key, keys) {
-                (Some(root), Some(key)) => {
-                    PrivateKey::from_pem(key.expose())?.fits(self.intent.root(root))
-                }
+            let fits = match (key, written) {
+                (Some(root), Some(key)) => PrivateKey::from_pem(key.expose())?.fits(of.of(root)),
                 _ => key.is_none(),
             };
             Ok(fits && certificates(text.expose())?.iter().eq(wanted.iter().copied()))

@@ -14,7 +14,7 @@ use crate::observe::{Node, host_name};
 use crate::pass::rotation::NodeStanding;
 use crate::pass::rotation::order::{Order, Standing, carry_out, standing};
 use crate::pass::rotation::preview::{RotationPreview, preview};
-use crate::pass::rotation::start::{Replacement, StartOrder, start};
+use crate::pass::rotation::start::{Replacement, StartOrder, Started, start};
 
 /// The width of a bar.
 const BAR: usize = 24;
@@ -36,8 +36,9 @@ pub(super) fn run(node: &Node, command: &RotateCommand, now: Timestamp) -> Resul
 }
 
 fn begin(node: &Node, options: &StartRotationOptions, now: Timestamp) -> Result<Exit, Failure> {
-    let intent = start(node, start_order(node, options)?, now)?;
-    out::print(&started(&intent));
+    let Started { intent, note } = start(node, start_order(node, options)?, now)?;
+    let note = note.map(|note| format!("note: {note}\n"));
+    out::print(&(started(&intent) + &note.unwrap_or_default()));
     Ok(Exit::Fine)
 }
 
@@ -78,8 +79,11 @@ fn show_plan(node: &Node, options: &StartRotationOptions, now: Timestamp) -> Res
 }
 
 fn plan(found: &RotationPreview) -> String {
-    let RotationPreview { intent, nodes, objects } = found;
+    let RotationPreview { intent, note, nodes, objects } = found;
     let mut text = roots(intent);
+    if let Some(note) = note {
+        let _ = writeln!(text, "Note:         {note}");
+    }
     text.push_str("\nNodes:\n");
     for node in nodes {
         let role = node.role.as_str();
@@ -109,12 +113,14 @@ fn plan(found: &RotationPreview) -> String {
     text
 }
 
-fn roots(RotationIntent { old, new, others, .. }: &RotationIntent) -> String {
+fn roots(RotationIntent { old, new, others, front_proxy, .. }: &RotationIntent) -> String {
     let line = |what: &str, ca: &Certificate| {
         format!("{what:<13} {}, until {}\n", ca.subject, date(ca.not_after))
     };
     let others = others.iter().map(|ca| line("Also renewed:", ca));
-    line("Old root CA:", old) + &line("New root CA:", new) + &others.collect::<String>()
+    let front_proxy = front_proxy.iter().map(|pair| line("Front proxy:", &pair.new));
+    let other_cas = others.chain(front_proxy).collect::<String>();
+    line("Old root CA:", old) + &line("New root CA:", new) + &other_cas
 }
 
 /// The restarts of a replacement.

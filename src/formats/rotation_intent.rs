@@ -6,6 +6,8 @@
 
 mod roots;
 
+pub use self::roots::CaPair;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
@@ -34,6 +36,8 @@ pub struct RotationIntent {
     pub bridge_back: Option<Certificate>,
     /// The renewed certificates of other CAs of the control plane, in a renewal.
     pub others: Vec<Certificate>,
+    /// The CA of the front proxy, where it is replaced too.
+    pub front_proxy: Option<CaPair>,
     /// The level that the nodes work to now.
     pub agreement: Agreement,
     /// The level that they are to reach in the end.
@@ -88,6 +92,10 @@ pub enum IntentError {
     /// Other CAs come along with a new root, or the root is among them.
     #[error("it renews other CAs, which belong to a renewal of the root CA")]
     OtherCas,
+    /// The CA of the front proxy is replaced without a new root, by one with its own key, or it is
+    /// one of the roots.
+    #[error("it replaces the CA of the front proxy, and names no two CAs of its own for that")]
+    FrontProxy,
     /// A bridge is another certificate.
     #[error("its {0} does not connect its two CAs")]
     Bridge(&'static str),
@@ -119,6 +127,15 @@ struct Document {
     bridge: Option<String>,
     bridge_back: Option<String>,
     others: Vec<String>,
+    front_proxy: Option<CaPairText>,
+}
+
+/// The certificates of a CA that is replaced.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CaPairText {
+    old: String,
+    new: String,
 }
 
 /// The first thing that is read of a text.
@@ -160,6 +177,14 @@ impl RotationIntent {
             && (!is_renewal || self.others.iter().any(|ca| ca.is_of_same_ca(old)))
         {
             return Err(IntentError::OtherCas);
+        }
+        let of_roots = [old, new].map(Certificate::public_key_der);
+        let is_other_ca = |pair: &CaPair| {
+            let keys = [&pair.old, &pair.new].map(Certificate::public_key_der);
+            keys.iter().all(|key| !of_roots.contains(key)) && !pair.new.is_of_same_ca(&pair.old)
+        };
+        if self.front_proxy.as_ref().is_some_and(|pair| is_renewal || !is_other_ca(pair)) {
+            return Err(IntentError::FrontProxy);
         }
         if !connects(bridge, new, old) {
             return Err(IntentError::Bridge("bridge"));
@@ -229,6 +254,7 @@ fn parse(document: &str) -> Result<RotationIntent, IntentError> {
             .iter()
             .map(|pem| certificate("others", pem))
             .collect::<Result<_, _>>()?,
+        front_proxy: text.front_proxy.as_ref().map(ca_pair).transpose()?,
         agreement: Agreement { generation: text.generation, from: text.from, to: text.to },
         goal: text.goal,
         is_stepwise: text.stepwise,
@@ -237,6 +263,11 @@ fn parse(document: &str) -> Result<RotationIntent, IntentError> {
         started: text.started,
         operator: text.operator,
     })
+}
+
+fn ca_pair(text: &CaPairText) -> Result<CaPair, IntentError> {
+    let certificate = |pem: &str| certificate("front_proxy", pem);
+    Ok(CaPair { old: certificate(&text.old)?, new: certificate(&text.new)? })
 }
 
 fn certificate(name: &'static str, pem: &str) -> Result<Certificate, IntentError> {
@@ -268,6 +299,10 @@ impl From<&RotationIntent> for Document {
             bridge: intent.bridge.as_ref().map(Certificate::to_pem),
             bridge_back: intent.bridge_back.as_ref().map(Certificate::to_pem),
             others: intent.others.iter().map(Certificate::to_pem).collect(),
+            front_proxy: intent
+                .front_proxy
+                .as_ref()
+                .map(|CaPair { old, new }| CaPairText { old: old.to_pem(), new: new.to_pem() }),
         }
     }
 }
@@ -299,6 +334,10 @@ mod tests {
         Certificate::from_der(&der).unwrap()
     }
 
+    fn pair_of(old: &NewRoot, new: &NewRoot) -> CaPair {
+        CaPair { old: old.certificate.clone(), new: new.certificate.clone() }
+    }
+
     fn intent(old: &NewRoot, new: &NewRoot) -> RotationIntent {
         RotationIntent {
             cluster: "1e5b".to_owned(),
@@ -307,6 +346,7 @@ mod tests {
             bridge: Some(bridge_of(new, old)),
             bridge_back: Some(bridge_of(old, new)),
             others: Vec::new(),
+            front_proxy: None,
             agreement: Agreement {
                 generation: 7,
                 from: RotationLevel::Staged,
@@ -381,6 +421,9 @@ mod tests {
         assert_eq!(read(&both), Ok(both.clone()));
         let twice = with_others(vec![good.new.clone()], &good);
         assert_eq!(read(&twice), Err(IntentError::OtherCas));
+        let front_proxy = pair_of(&other, &root("more", &KeyAlgorithm::EcdsaP256));
+        let renewed = RotationIntent { front_proxy: Some(front_proxy), ..good.clone() };
+        assert_eq!(read(&renewed), Err(IntentError::FrontProxy));
         let replaced = with_others(vec![other.certificate.clone()], &intent(&old, &other));
         assert_eq!(read(&replaced), Err(IntentError::OtherCas));
         let goal = RotationLevel::Servers;
@@ -438,6 +481,15 @@ mod tests {
         ];
         for (changed, expected) in changes {
             assert_eq!(verify(&changed, &old.key), Err(expected));
+        }
+        let pair = |old: &NewRoot, new: &NewRoot| Some(pair_of(old, new));
+        let fourth = root("fourth", &KeyAlgorithm::EcdsaP256);
+        let with = RotationIntent { front_proxy: pair(&third, &fourth), ..good.clone() };
+        assert_eq!(verify(&with, &old.key), Ok(with.clone()));
+        // It has a CA of its own, and another one after that.
+        for front_proxy in [pair(&third, &third), pair(&old, &fourth), pair(&third, &new)] {
+            let changed = RotationIntent { front_proxy, ..good.clone() };
+            assert_eq!(verify(&changed, &old.key), Err(IntentError::FrontProxy));
         }
         let signed = good.sign(&[&old.key]).unwrap();
         for (from, to, expected) in [

@@ -100,4 +100,19 @@ pub struct FoundControlPlane {
     pub root_ca_is_read: bool,
     /// What kube-scheduler has read.
     pub scheduler: ReadByProgram,
+    /// The CA of the front proxy, where it is replaced with the root CA.
+    pub front_proxy: Option<FoundFrontProxy>,
+}
+
+/// What is found of the CA of the front proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundFrontProxy {
+    /// `front-proxy-ca.crt`.
+    pub ca: CaFile,
+    /// The CA whose key is in `front-proxy-ca.key`.
+    pub ca_key: RootCa,
+    /// The CA that issued each client certificate of it: front-proxy-client, as a rule.
+    pub clients: Vec<RootCa>,
+    /// Whether the API server has had the time to read them.
+    pub is_read: bool,
 }

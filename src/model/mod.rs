@@ -48,7 +48,8 @@ pub use deferral::{
 };
 pub use digest::Digest;
 pub use found_rotation::{
-    FoundControlPlane, FoundRotation, OtherCas, ReadByProgram, Reading, ServedByKubelet,
+    FoundControlPlane, FoundFrontProxy, FoundRotation, OtherCas, ReadByProgram, Reading,
+    ServedByKubelet,
 };
 pub use freshness::{Evidence, Freshness, RefreshStep, Remedy};
 pub use judgement::{
@@ -80,8 +81,9 @@ pub use root_ca::{
 };
 pub use rotation::{
     Agreement, ApiServerFacts, BridgeHolder, Bridges, CaFile, Chain, ControlPlaneFacts,
-    LoadedFacts, NodeProgress, ReloadingProgram, RestartedProgram, RootCa, RotationFacts,
-    RotationLevel, RotationStep, SIGNING_FILES, ServingFacts, SigningFiles, TrustedRoots,
+    FrontProxyFacts, LoadedFacts, NodeProgress, ReloadingProgram, ReplacedCa, RestartedProgram,
+    RootCa, RotationFacts, RotationLevel, RotationStep, SIGNING_FILES, ServingFacts, SigningFiles,
+    TrustedRoots,
 };
 pub use running::{Consumer, Health, Holding, Instance, Presence, Sees, Serves, ServiceFacts};
 pub use san::{InvalidSan, San, SanChange};

@@ -168,6 +168,29 @@ impl CaFile {
     }
 }
 
+/// A CA that a rotation replaces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReplacedCa {
+    /// The root CA.
+    #[default]
+    Root,
+    /// That of the front proxy, which is replaced with it.
+    FrontProxy,
+}
+
+impl ReplacedCa {
+    /// The file below the state directory with its key before or after that.
+    #[must_use]
+    pub fn key_name(self, root: RootCa) -> &'static str {
+        match (self, root) {
+            (Self::Root, RootCa::Old) => "rotation/old.key",
+            (Self::Root, RootCa::New) => "rotation/new.key",
+            (Self::FrontProxy, RootCa::Old) => "rotation/front-proxy-old.key",
+            (Self::FrontProxy, RootCa::New) => "rotation/front-proxy-new.key",
+        }
+    }
+}
+
 /// The names of the files of its own with which kube-controller-manager signs during a rotation, as
 /// the certificate and the key.
 pub const SIGNING_FILES: [&str; 2] = ["kubecertd-signing.crt", "kubecertd-signing.key"];
@@ -244,6 +267,25 @@ pub struct ControlPlaneFacts {
     pub root_ca: CaFile,
     /// What kube-scheduler read at its start.
     pub scheduler: LoadedFacts,
+    /// The CA of the front proxy, where it is replaced with the root CA.
+    pub front_proxy: Option<FrontProxyFacts>,
+}
+
+/// The CA of the front proxy on a control-plane node. The old and the new one are its own.
+///
+/// The API server shows front-proxy-client to the aggregated API servers, which verify it by what
+/// all API servers of the cluster publish of front-proxy-ca.crt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FrontProxyFacts {
+    /// `front-proxy-ca.crt`.
+    pub ca: CaFile,
+    /// The CA whose key is in `front-proxy-ca.key`.
+    pub ca_key: RootCa,
+    /// The CA that issued front-proxy-client.
+    pub client: RootCa,
+    /// The CA that issued what the API server shows; `None` until it has had the time to read the
+    /// present one.
+    pub shows: Option<RootCa>,
 }
 
 /// What an API server works with.
@@ -367,8 +409,8 @@ pub enum RestartedProgram {
 /// A program that reads files again by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ReloadingProgram {
-    /// kube-apiserver: `ca.crt`, the certificate that it shows, and the one with which it connects
-    /// to kubelets.
+    /// kube-apiserver: `ca.crt`, the certificate that it shows, and those with which it connects to
+    /// kubelets and to aggregated API servers.
     ApiServer,
     /// kubelet: `ca.crt`.
     Kubelet,
@@ -416,6 +458,12 @@ pub enum RotationStep {
     AddBridge(BridgeHolder),
     /// Removes the bridge from behind certificates.
     DropBridge(BridgeHolder),
+    /// Writes `front-proxy-ca.crt`.
+    WriteFrontProxyCa(CaFile),
+    /// Writes `front-proxy-ca.crt` and `front-proxy-ca.key` together.
+    SwapFrontProxyCa(CaFile, RootCa),
+    /// Issues front-proxy-client by this CA of the front proxy.
+    IssueFrontProxyClient(RootCa),
     /// Waits until a program has read its files again.
     Await(ReloadingProgram),
     /// Restarts a program.

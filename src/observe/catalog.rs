@@ -47,6 +47,9 @@ pub use templates::CatalogTemplate;
 /// The name of the administrator's credential.
 const ADMINISTRATOR: &str = "admin.conf";
 
+/// The CA of the front proxy.
+const FRONT_PROXY_CA: &str = "front-proxy-ca";
+
 /// The authorities, credentials and services of this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Catalog {
@@ -107,6 +110,12 @@ impl Catalog {
     #[must_use]
     pub fn root_authority(&self) -> Option<&Authority> {
         self.authorities.iter().find(|authority| authority.root)
+    }
+
+    /// Returns the CA of the front proxy, where the profile has one.
+    #[must_use]
+    pub fn front_proxy_authority(&self) -> Option<&Authority> {
+        self.authorities.iter().find(|authority| authority.name.as_str() == FRONT_PROXY_CA)
     }
 
     /// Returns the credentials that have copies, each once.

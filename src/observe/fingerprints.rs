@@ -11,9 +11,6 @@ use crate::settings::ProfileName;
 /// The label of a public key in PEM, which is a SubjectPublicKeyInfo.
 const PUBLIC_KEY: &str = "PUBLIC KEY";
 
-/// The name of the CA of the front proxy in the profile.
-const FRONT_PROXY_CA: &str = "front-proxy-ca";
-
 /// The role of this node, by its profile.
 #[must_use]
 pub fn node_role(node: &Node) -> NodeRole {
@@ -24,14 +21,13 @@ pub fn node_role(node: &Node) -> NodeRole {
 #[must_use]
 pub fn fingerprints(node: &Node) -> Fingerprints {
     let files = &ObservedFiles::of(&node.root);
-    let authority = |is_it: &dyn Fn(&Authority) -> bool| {
-        let found = node.catalog.authorities.iter().find(|authority| is_it(authority))?;
-        let content = files.read(&found.certificate).ok()??;
+    let content_of = |authority: Option<&Authority>| {
+        let content = files.read(&authority?.certificate).ok()??;
         Some(Digest::of(content.expose()).into())
     };
     Fingerprints {
-        ca: authority(&|authority| authority.root),
-        front_proxy_ca: authority(&|authority| authority.name.as_str() == FRONT_PROXY_CA),
+        ca: content_of(node.catalog.root_authority()),
+        front_proxy_ca: content_of(node.catalog.front_proxy_authority()),
         service_account: service_account_keys(files, &node.catalog.protected),
         kubeconfigs: kubeconfigs(files, node),
     }

@@ -5,6 +5,8 @@
 //! place is another rotation, or a change by hand: then nothing is known, and the text says what
 //! was found.
 
+mod front_proxy;
+
 use super::controller_manager::{
     CONTROLLER_MANAGER, ControllerManager, SIGNING_FLAGS, signing_files,
 };
@@ -226,6 +228,7 @@ impl Finder<'_> {
             controller_manager: self.read_at_start(CONTROLLER_MANAGER),
             root_ca_is_read: self.has_read(CONTROLLER_MANAGER, |name| self.is_ca_file(name)),
             scheduler: self.read_at_start(SCHEDULER),
+            front_proxy: self.front_proxy()?,
         }))
     }
 
@@ -479,7 +482,7 @@ fn is_named(judged: &JudgedService, name: &str) -> bool {
     judged.facts.service.name.as_str() == name
 }
 
-/// The credentials of the catalog that the root CA issues and kubecertd renews.
+/// The credentials of the catalog that a CA, the root as a rule, issues and kubecertd renews.
 pub fn issued_by_root<'c>(
     catalog: &'c Catalog,
     authority: &'c Authority,

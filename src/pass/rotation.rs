@@ -10,6 +10,7 @@
 mod accepted;
 mod coordinate;
 mod find;
+mod front_proxy;
 pub(super) mod kept;
 pub mod order;
 pub mod preview;
@@ -252,6 +253,16 @@ fn describe(step: RotationStep) -> String {
         CaFile::NewOld => "the new and the old root CA",
         CaFile::New => "the new root CA",
     };
+    let age = |root| match root {
+        RootCa::Old => "old",
+        RootCa::New => "new",
+    };
+    let of_front_proxy = |file| match file {
+        CaFile::Old => "the old CA of the front proxy",
+        CaFile::OldNew => "the old and the new CA of the front proxy",
+        CaFile::NewOld => "the new and the old CA of the front proxy",
+        CaFile::New => "the new CA of the front proxy",
+    };
     let holder = |holder| match holder {
         BridgeHolder::Clients => "the client certificates",
         BridgeHolder::KubeletClient => "kubelet's client certificate",
@@ -288,6 +299,17 @@ fn describe(step: RotationStep) -> String {
         }
         RotationStep::AddBridge(one) => format!("the bridge is put behind {}", holder(one)),
         RotationStep::DropBridge(one) => format!("the bridge behind {} is removed", holder(one)),
+        RotationStep::WriteFrontProxyCa(ca) => {
+            format!("front-proxy-ca.crt has {}", of_front_proxy(ca))
+        }
+        RotationStep::SwapFrontProxyCa(ca, key) => format!(
+            "front-proxy-ca.crt has {}, and front-proxy-ca.key the key of the {} one",
+            of_front_proxy(ca),
+            age(key)
+        ),
+        RotationStep::IssueFrontProxyClient(by) => {
+            format!("front-proxy-client is issued by the {} CA of the front proxy", age(by))
+        }
         RotationStep::Await(ReloadingProgram::ApiServer) => {
             "kube-apiserver reads its files again".to_owned()
         }

@@ -15,15 +15,16 @@
 
 use crate::model::{
     Agreement, BridgeHolder, Bridges, CaFile, Chain, ControlPlaneFacts, FoundControlPlane,
-    FoundRotation, LoadedFacts, NodeProgress, OtherCas, ReloadingProgram, RestartedProgram, RootCa,
-    RotationFacts, RotationLevel, RotationStep, SigningFiles, TrustedRoots,
+    FoundRotation, FrontProxyFacts, LoadedFacts, NodeProgress, OtherCas, ReloadingProgram,
+    RestartedProgram, RootCa, RotationFacts, RotationLevel, RotationStep, SigningFiles,
+    TrustedRoots,
 };
 
 /// What holds on a node that has a level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
     ca: CaFile,
-    ca_key: RootCa,
+    pub(super) ca_key: RootCa,
     pub(super) signing: SigningFiles,
     pub(super) trust: TrustedRoots,
     pub(super) clients: Chain,
@@ -141,7 +142,9 @@ fn has_certificates_of(node: &RotationFacts, root: RootCa) -> bool {
         let ControlPlaneFacts { clients, server, api_server, .. } = *facts;
         let loaded = [facts.controller_manager.client, facts.scheduler.client];
         let files = [clients, server, api_server.shows, api_server.kubelet_client];
-        files.iter().chain(&loaded).any(is_of)
+        let front_proxy =
+            facts.front_proxy.iter().flat_map(|one| [one.client].into_iter().chain(one.shows));
+        files.iter().chain(&loaded).any(is_of) || front_proxy.into_iter().any(|one| one == root)
     };
     kubelets.any(|chain| is_of(&chain)) || node.control_plane.iter().any(of_control_plane)
 }
@@ -166,7 +169,8 @@ fn control_plane_step(
     let read = &facts.api_server;
     let has_read = read.accepts == node.ca.trust()
         && read.shows == facts.server
-        && read.kubelet_client == facts.clients;
+        && read.kubelet_client == facts.clients
+        && facts.front_proxy.is_none_or(|one| one.shows == Some(one.client));
     let verifies_kubelets = read.kubelet_ca.is_none_or(|trust| trust == wanted.trust);
     let restart =
         |program, is_current: bool| (!is_current).then_some(RotationStep::Restart(program));
@@ -176,6 +180,7 @@ fn control_plane_step(
         .or(trust)
         .or_else(|| leaf_step(facts.clients, wanted.clients, BridgeHolder::Clients))
         .or_else(|| leaf_step(facts.server, wanted.servers, BridgeHolder::Server))
+        .or_else(|| front_proxy_step(facts.front_proxy.as_ref()?, wanted))
         .or((!has_read).then_some(RotationStep::Await(ReloadingProgram::ApiServer)))
         .or(after)
         .or_else(|| restart(ApiServer, verifies_kubelets))
@@ -195,6 +200,28 @@ fn write_ca(node: &RotationFacts, ca_key: Option<RootCa>, wanted: &Wanted) -> Op
         None if node.ca.trust() == wanted.ca.trust() => None,
         _ => Some(RotationStep::WriteCa(wanted.ca)),
     }
+}
+
+/// Its CA goes the way of the root CA. Aggregated API servers may know what any API server trusts,
+/// so that no bridge is needed, and nothing is restarted.
+fn front_proxy_step(facts: &FrontProxyFacts, wanted: &Wanted) -> Option<RotationStep> {
+    let FrontProxyFacts { ca, ca_key, client, shows } = *facts;
+    let root = wanted.ca_key;
+    if ca_key != root {
+        return Some(RotationStep::SwapFrontProxyCa(wanted.ca, root));
+    }
+    if client != root && ca.trust().has(root) {
+        return Some(RotationStep::IssueFrontProxyClient(root));
+    }
+    if ca == wanted.ca {
+        return None;
+    }
+    // What is shown has to be trusted as long as it is not known to be another one.
+    let distrusts = wanted.trust != TrustedRoots::Both && shows != Some(root);
+    Some(match distrusts {
+        true => RotationStep::Await(ReloadingProgram::ApiServer),
+        false => RotationStep::WriteFrontProxyCa(wanted.ca),
+    })
 }
 
 fn leaf_step(found: Chain, wanted: Chain, holder: BridgeHolder) -> Option<RotationStep> {

@@ -6,9 +6,9 @@
 
 use super::rotation::{Wanted, present_level, wanted};
 use crate::model::{
-    ApiServerFacts, Bridges, Chain, ControlPlaneFacts, FoundControlPlane, FoundRotation,
-    LoadedFacts, ReadByProgram, Reading, RotationFacts, RotationLevel, ServedByKubelet,
-    ServingFacts, SigningFiles, TrustedRoots,
+    ApiServerFacts, Bridges, Chain, ControlPlaneFacts, FoundControlPlane, FoundFrontProxy,
+    FoundRotation, FrontProxyFacts, LoadedFacts, ReadByProgram, Reading, RotationFacts,
+    RotationLevel, ServedByKubelet, ServingFacts, SigningFiles, TrustedRoots,
 };
 
 /// The facts of a node on its way to a level.
@@ -70,7 +70,15 @@ fn of_control_plane(
         controller_manager: loaded(own.controller_manager, kubeconfigs, clients),
         root_ca,
         scheduler: loaded(own.scheduler, kubeconfigs, clients),
+        front_proxy: own.front_proxy.as_ref().map(|found| front_proxy(found, wanted)),
     }
+}
+
+fn front_proxy(found: &FoundFrontProxy, wanted: &Wanted) -> FrontProxyFacts {
+    let mut others = found.clients.iter().filter(|one| **one != wanted.ca_key);
+    let client = others.next().copied().unwrap_or(wanted.ca_key);
+    let FoundFrontProxy { ca, ca_key, is_read, .. } = *found;
+    FrontProxyFacts { ca, ca_key, client, shows: is_read.then_some(client) }
 }
 
 /// A pair that does not fit is not what is wanted, and is written again.
@@ -157,6 +165,7 @@ mod tests {
                 controller_manager: READ,
                 root_ca_is_read: true,
                 scheduler: READ,
+                front_proxy: None,
             }),
         }
     }

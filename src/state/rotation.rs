@@ -1,5 +1,5 @@
 //! What this node keeps of a rotation of the root CA: its intent in `rotation.json`, and the keys
-//! of the two roots below `rotation/`, as far as this node has them.
+//! of the CAs that are replaced below `rotation/`, as far as this node has them.
 //!
 //! The generation of the last intent outlives the rotation: an older one, of a cluster whose etcd
 //! was restored, is never followed again.
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::file::StateFile;
 use crate::formats::rotation_intent::SignedIntent;
-use crate::model::{AbsolutePath, NodeProgress, RootCa, Timestamp};
+use crate::model::{AbsolutePath, NodeProgress, ReplacedCa, RootCa, Timestamp};
 use crate::sys::{FileError, Root};
 
 const NAME: &str = "rotation.json";
@@ -79,12 +79,8 @@ pub fn rotation_file(state: &AbsolutePath) -> AbsolutePath {
     state.join(NAME).unwrap_or_else(|_| state.clone())
 }
 
-/// The file with the key of a root.
+/// The file with the key of a CA before or after it is replaced.
 #[must_use]
-pub fn rotation_key(state: &AbsolutePath, root: RootCa) -> AbsolutePath {
-    let name = match root {
-        RootCa::Old => "rotation/old.key",
-        RootCa::New => "rotation/new.key",
-    };
-    state.join(name).unwrap_or_else(|_| state.clone())
+pub fn rotation_key(state: &AbsolutePath, ca: ReplacedCa, root: RootCa) -> AbsolutePath {
+    state.join(ca.key_name(root)).unwrap_or_else(|_| state.clone())
 }

@@ -4,11 +4,11 @@
 use std::fs;
 
 use kubecertd::credentials::load_authority;
-use kubecertd::formats::rotation_intent::RotationIntent;
+use kubecertd::formats::rotation_intent::{CaPair, RotationIntent};
 use kubecertd::formats::x509::{
     Certificate, KeyAlgorithm, NewRoot, PrivateKey, RootLifetime, bridge, certificates, new_root,
 };
-use kubecertd::model::{AbsolutePath, Agreement, RootCa, RotationLevel, days};
+use kubecertd::model::{AbsolutePath, Agreement, ReplacedCa, RootCa, RotationLevel, days};
 use kubecertd::observe::{Node as Observed, issued_by_root};
 use kubecertd::state::{KeptRotation, rotation_key};
 use kubecertd::sys::Root;
@@ -19,6 +19,8 @@ use crate::points::{Point, list_points};
 use crate::strace::{Call, inject, record_ending_with, run_on_each_core};
 use crate::tree::{TreeCopy, copy_of, empty_tree};
 
+const FRONT_PROXY_CRT: &str = "etc/kubernetes/pki/front-proxy-ca.crt";
+const FRONT_PROXY_KEY: &str = "etc/kubernetes/pki/front-proxy-ca.key";
 const SIGNING_CRT: &str = "etc/kubernetes/pki/kubecertd-signing.crt";
 const SIGNING_KEY: &str = "etc/kubernetes/pki/kubecertd-signing.key";
 const MANIFEST: &str = "etc/kubernetes/manifests/kube-controller-manager.yaml";
@@ -36,6 +38,10 @@ fn rotating() -> (TreeCopy, RotationIntent) {
         new_root(&old.subject, &KeyAlgorithm::EcdsaP256, &lifetime).unwrap();
     let terms = terms_with_days_left(900);
     let bridge = bridge(&new, &old, &old_key, &terms, now()).unwrap();
+    let front_proxy = certificates(&node.read(FRONT_PROXY_CRT)).unwrap().remove(0);
+    let front_proxy_key = PrivateKey::from_pem(&node.read(FRONT_PROXY_KEY)).unwrap();
+    let NewRoot { certificate: new_front_proxy, key: new_front_proxy_key } =
+        new_root(&front_proxy.subject, &KeyAlgorithm::EcdsaP256, &lifetime).unwrap();
     let intent = RotationIntent {
         cluster: "1e5b".to_owned(),
         old,
@@ -43,6 +49,7 @@ fn rotating() -> (TreeCopy, RotationIntent) {
         bridge: Some(Certificate::from_der(&bridge).unwrap()),
         bridge_back: None,
         others: Vec::new(),
+        front_proxy: Some(CaPair { old: front_proxy, new: new_front_proxy }),
         agreement: Agreement {
             generation: 4,
             from: RotationLevel::Clients,
@@ -60,8 +67,13 @@ fn rotating() -> (TreeCopy, RotationIntent) {
     let root = Root::open(node.root()).unwrap();
     let kept = KeptRotation { generation: 4, intent: Some(signed), ..KeptRotation::default() };
     kept.write(&root, &state).unwrap();
-    for (root, key) in [(RootCa::Old, &old_key), (RootCa::New, &key)] {
-        let file = rotation_key(&state, root).to_string();
+    for (ca, root, key) in [
+        (ReplacedCa::Root, RootCa::Old, &old_key),
+        (ReplacedCa::Root, RootCa::New, &key),
+        (ReplacedCa::FrontProxy, RootCa::Old, &front_proxy_key),
+        (ReplacedCa::FrontProxy, RootCa::New, &new_front_proxy_key),
+    ] {
+        let file = rotation_key(&state, ca, root).to_string();
         node.write(file.trim_start_matches('/'), key.to_pem().unwrap().expose());
     }
     (tree, intent)
@@ -73,6 +85,11 @@ fn assert_invariants(node: &Node, intent: &RotationIntent, case: &str) {
     let anchors = certificates(&node.read(CA_CRT)).unwrap();
     assert!(anchors.iter().any(|one| key.fits(one)), "{case}: ca.key fits nothing in ca.crt");
     assert!(anchors.iter().all(|one| [&intent.old, &intent.new].contains(&one)), "{case}");
+    let pair = intent.front_proxy.as_ref().unwrap();
+    let anchors = certificates(&node.read(FRONT_PROXY_CRT)).unwrap();
+    let key = PrivateKey::from_pem(&node.read(FRONT_PROXY_KEY)).unwrap();
+    assert!(anchors.iter().any(|one| key.fits(one)), "{case}: front-proxy-ca.key fits nothing");
+    assert!(pair.file(&anchors).is_some(), "{case}: front-proxy-ca.crt");
     // Two certificates to sign with would stop kube-controller-manager.
     if node.text(MANIFEST).contains("kubecertd-signing.crt") {
         let signing = certificates(&node.read(SIGNING_CRT)).unwrap();
@@ -86,13 +103,16 @@ fn assert_invariants(node: &Node, intent: &RotationIntent, case: &str) {
 /// What holds once the interrupted transaction is completed.
 fn assert_accepted(node: &Node, case: &str) {
     let observed: Observed = node.observe();
-    let authority = observed.catalog.authorities.iter().find(|one| one.root).unwrap();
-    let loaded = load_authority(&observed.root, authority);
     let usable = node.usable_credentials();
-    for credential in issued_by_root(&observed.catalog, authority) {
-        let Some(stored) = usable.get(credential.name.as_str()) else { continue };
-        let chain = loaded.chain_to_anchor(&stored.certificate, &stored.further, now());
-        assert!(chain.is_some(), "{case}: {} is not accepted", credential.name);
+    let (root, front_proxy) =
+        (observed.catalog.root_authority(), observed.catalog.front_proxy_authority());
+    for authority in [root.unwrap(), front_proxy.unwrap()] {
+        let loaded = load_authority(&observed.root, authority);
+        for credential in issued_by_root(&observed.catalog, authority) {
+            let Some(stored) = usable.get(credential.name.as_str()) else { continue };
+            let chain = loaded.chain_to_anchor(&stored.certificate, &stored.further, now());
+            assert!(chain.is_some(), "{case}: {} is not accepted", credential.name);
+        }
     }
 }
 
@@ -110,6 +130,9 @@ fn rotation_survives_kill_at_every_rename_and_removal() {
         anchors == [intent.new.clone(), intent.old.clone()]
             && chain.certificate.verifies_by(&intent.new)
             && chain.further.iter().eq(&intent.bridge)
+            && node.usable_credentials()["front-proxy-client"]
+                .certificate
+                .verifies_by(&intent.front_proxy.as_ref().unwrap().new)
     };
     assert!(finished(&recorded.node));
     let wanted = |call: &Call| ["renameat", "renameat2", "unlinkat"].contains(&call.name.as_str());

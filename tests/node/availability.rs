@@ -116,11 +116,11 @@ impl Meter {
 
     /// Does the same with the administrator's certificate as it is now.
     pub fn as_administrator_now(node: &Node, roots: &[Certificate]) -> Self {
-        let root = Root::open(node.root()).unwrap();
-        let file = AbsolutePath::constant("/etc/kubernetes/admin.conf");
-        let identity = identity(&root, Location::Kubeconfig(file));
-        let trust = Trust::Authorities(roots.to_vec());
-        let client = Client { trust, identity, ..Client::administrator(node) };
+        Self::of(Client::administrator_now(node, roots), REQUEST_INTERVAL)
+    }
+
+    /// Starts to send requests as this client.
+    pub fn as_client(client: Client) -> Self {
         Self::of(client, REQUEST_INTERVAL)
     }
 
@@ -173,6 +173,20 @@ impl Client {
             expected: "\"kube-system\"",
             timeout: REQUEST_TIMEOUT,
         }
+    }
+
+    /// The administrator with the certificate as it is now, who trusts these roots alone.
+    pub fn administrator_now(node: &Node, roots: &[Certificate]) -> Self {
+        let root = Root::open(node.root()).unwrap();
+        let file = AbsolutePath::constant("/etc/kubernetes/admin.conf");
+        let identity = identity(&root, Location::Kubeconfig(file));
+        let trust = Trust::Authorities(roots.to_vec());
+        Self { trust, identity, ..Self::administrator(node) }
+    }
+
+    /// The same client, who asks for something else.
+    pub fn asking(self, path: &'static str, expected: &'static str) -> Self {
+        Self { path, expected, ..self }
     }
 
     fn of_etcd(node: &Node) -> Self {

@@ -32,6 +32,7 @@ mod cluster_worker;
 mod copies;
 mod deferrals;
 mod disk_errors;
+mod extension;
 mod external_ca;
 mod idempotence;
 mod journal;

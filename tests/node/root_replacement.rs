@@ -5,13 +5,17 @@ use std::time::{Duration, Instant};
 use kubecertd::formats::x509::{Certificate, certificates};
 use kubecertd::model::Digest;
 
-use super::availability::Meter;
+use super::availability::{Client, Meter};
 use super::common::{CA_CRT, CA_KEY};
+use super::extension::{self, Extension};
 use super::harness::Node;
 use super::recovery::is_ready_since_boot;
 use super::services::print_figure;
 
 const MANIFEST: &str = "etc/kubernetes/manifests/kube-controller-manager.yaml";
+
+const FRONT_PROXY_CRT: &str = "etc/kubernetes/pki/front-proxy-ca.crt";
+const FRONT_PROXY_KEY: &str = "etc/kubernetes/pki/front-proxy-ca.key";
 
 const SIGNING_FLAG: &str = "kubecertd-signing.crt";
 
@@ -35,42 +39,86 @@ fn fresh(name: &'static str, address: &str, algorithm: &str) -> Node {
     node
 }
 
-/// By a root CA with a new key, by itself up to the last level, which the operator orders.
+/// By a root CA with a new key, by itself up to the last level, which the operator orders. Requests
+/// go to the API server, and through it to an aggregated one.
 pub fn by_new_key(_: &mut Node) {
     let node = fresh("kubecertd-new", "10.210.0.7", "rsa");
-    let old = roots(&node).remove(0);
-    let knows_old = Meter::that_trusts(&node, std::slice::from_ref(&old));
-    let began = Instant::now();
-    let shown = node.exec("kubecertd ca rotate start --subject CN=kubernetes-2");
-    assert!(shown.contains("CN=kubernetes-2"), "{shown}");
-    let new = root_of_rotation(&node);
-    let knows_both = Meter::that_trusts(&node, &[old.clone(), new.clone()]);
-    wait_for_rotation(&node, "All certificates are of the new root CA");
-    print_figure(&format!("servers after {:.0} s", began.elapsed().as_secs_f64()));
-    node.assert_accepted();
-    // Clients of the new root alone: with the bridge behind its certificate, the API server is
-    // verified by both.
-    let knows_new = Meter::as_administrator_now(&node, std::slice::from_ref(&new));
-    let knows_all = Meter::as_administrator_now(&node, &[old, new.clone()]);
-    for (what, meter) in [("old", knows_old), ("both, with an old certificate", knows_both)] {
-        let figures = meter.stop();
-        print_figure(&format!("a client that knows the {what}: {figures}"));
-        assert_eq!(figures.failed, 0, "{what}: {figures}");
-    }
-    let began = Instant::now();
-    node.exec("kubecertd ca rotate complete");
-    wait_until_over(&node);
-    print_figure(&format!("complete after {:.0} s", began.elapsed().as_secs_f64()));
-    assert_eq!(roots(&node), [new]);
-    node.assert_accepted();
-    for (what, meter) in [("new", knows_new), ("both, with a new certificate", knows_all)] {
-        let figures = meter.stop();
-        print_figure(&format!("a client that knows the {what}: {figures}"));
-        assert_eq!(figures.failed, 0, "{what}: {figures}");
-    }
+    let extension = Extension::start(&node);
+    extension.follow(&node, || replaced_by_new_key(&node));
+    assert_eq!(extension.stop(), Vec::<String>::new());
     let pass = node.request_pass();
     assert!(pass.failed.is_empty() && pass.not_refreshed.is_empty(), "{pass:?}");
     node.remove_machine();
+}
+
+fn replaced_by_new_key(node: &Node) {
+    let old = roots(node).remove(0);
+    let knows_old = Meter::that_trusts(node, std::slice::from_ref(&old));
+    let aggregated = Client::administrator(node).asking(extension::PATH, extension::EXPECTED);
+    let aggregated = Meter::as_client(aggregated);
+    let began = Instant::now();
+    let shown = node.exec("kubecertd ca rotate start --subject CN=kubernetes-2");
+    assert!(shown.contains("CN=kubernetes-2"), "{shown}");
+    let new = root_of_rotation(node);
+    let [old_front_proxy, new_front_proxy] = front_proxies_of_rotation(node);
+    assert_eq!(front_proxy_file(node), [old_front_proxy]);
+    let knows_both = Meter::that_trusts(node, &[old.clone(), new.clone()]);
+    wait_for_rotation(node, "All certificates are of the new root CA");
+    print_figure(&format!("servers after {:.0} s", began.elapsed().as_secs_f64()));
+    node.assert_accepted();
+    assert!(node.certificate("front-proxy-client").verifies_by(&new_front_proxy));
+    assert_eq!(extension::published(node).unwrap().len(), 2);
+    // Clients of the new root alone: with the bridge behind its certificate, the API server is
+    // verified by both.
+    let knows_new = Meter::as_administrator_now(node, std::slice::from_ref(&new));
+    let all = [old, new.clone()];
+    let knows_all = Meter::as_administrator_now(node, &all);
+    assert_none_failed([
+        ("a client that knows the old", knows_old),
+        ("a client that knows both, with an old certificate", knows_both),
+        ("an aggregated API", aggregated),
+    ]);
+    let aggregated = Client::administrator_now(node, &all);
+    let aggregated = aggregated.asking(extension::PATH, extension::EXPECTED);
+    let aggregated = Meter::as_client(aggregated);
+    let began = Instant::now();
+    node.exec("kubecertd ca rotate complete");
+    wait_until_over(node);
+    print_figure(&format!("complete after {:.0} s", began.elapsed().as_secs_f64()));
+    assert_eq!(roots(node), [new]);
+    let published = extension::published(node).unwrap();
+    assert_eq!(front_proxy_file(node), published);
+    assert_eq!(published, [new_front_proxy]);
+    let kept = node.exec("ls /var/lib/kubecertd/rotation");
+    assert_eq!(kept, "old.key\n");
+    node.assert_accepted();
+    assert_none_failed([
+        ("a client that knows the new", knows_new),
+        ("a client that knows both, with a new certificate", knows_all),
+        ("an aggregated API, from then on", aggregated),
+    ]);
+}
+
+/// Stops these clients, and prints their figures.
+fn assert_none_failed(meters: [(&str, Meter); 3]) {
+    for (what, meter) in meters {
+        let figures = meter.stop();
+        print_figure(&format!("{what}: {figures}"));
+        assert_eq!(figures.failed, 0, "{what}: {figures}");
+    }
+}
+
+fn front_proxy_file(node: &Node) -> Vec<Certificate> {
+    certificates(&node.read(FRONT_PROXY_CRT)).unwrap()
+}
+
+/// The old and the new CA of the front proxy, as the cluster announces them.
+fn front_proxies_of_rotation(node: &Node) -> [Certificate; 2] {
+    let intent = intent_of_rotation(node);
+    ["old", "new"].map(|name| {
+        let pem = intent["front_proxy"][name].as_str().unwrap();
+        certificates(pem.as_bytes()).unwrap().remove(0)
+    })
 }
 
 /// Waits until the status of a rotation has this text.
@@ -85,12 +133,16 @@ fn roots(node: &Node) -> Vec<Certificate> {
     certificates(&node.read(CA_CRT)).unwrap()
 }
 
-/// The new root, as the cluster announces it.
-pub fn root_of_rotation(node: &Node) -> Certificate {
+fn intent_of_rotation(node: &Node) -> serde_json::Value {
     let text = node.kubectl(
         "-n kube-system get configmap kubecertd-root-ca -o jsonpath='{.data.intent\\.json}'",
     );
-    let intent: serde_json::Value = serde_json::from_str(&text).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// The new root, as the cluster announces it.
+pub fn root_of_rotation(node: &Node) -> Certificate {
+    let intent = intent_of_rotation(node);
     certificates(intent["new"].as_str().unwrap().as_bytes()).unwrap().remove(0)
 }
 
@@ -98,7 +150,7 @@ pub fn root_of_rotation(node: &Node) -> Certificate {
 /// when the old root is distrusted already. The power is cut meanwhile.
 pub fn undone(_: &mut Node) {
     let mut node = fresh("kubecertd-back", "10.210.0.8", "ecdsa");
-    let files = [CA_CRT, CA_KEY, MANIFEST];
+    let files = [CA_CRT, CA_KEY, FRONT_PROXY_CRT, FRONT_PROXY_KEY, MANIFEST];
     let before = files.map(|file| node.text(file));
     let old = roots(&node).remove(0);
     node.exec(MAKE_ROOT);

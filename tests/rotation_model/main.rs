@@ -22,6 +22,7 @@
 )]
 
 mod agreement;
+mod front_proxy;
 mod mistakes;
 mod node;
 mod safety;

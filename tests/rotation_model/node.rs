@@ -46,6 +46,7 @@ pub fn at_rest(kind: Kind) -> RotationFacts {
         controller_manager: loaded,
         root_ca: CaFile::Old,
         scheduler: loaded,
+        front_proxy: None,
     };
     let serving = ServingFacts { file: alone(Old), shows: alone(Old) };
     RotationFacts {

@@ -1,56 +1,63 @@
 //! The ConfigMap `kube-system/extension-apiserver-authentication`: the CA certificates by which
-//! aggregated API servers verify clients.
+//! aggregated API servers verify clients, and those by which they verify the API servers.
 //!
-//! Every API server adds those of its own `ca.crt`, and removes none but expired ones. So only the
-//! root that is trusted no more is taken out, and that only once all API servers trust the others
-//! alone: one that trusts it adds it again.
+//! Every API server adds those of its own `ca.crt` and `front-proxy-ca.crt`, and removes none but
+//! expired ones. So only the CA that is trusted no more is taken out, and that only once all API
+//! servers trust the others alone: one that trusts it adds it again.
 
 use super::bundle::{RootChange, reduce_roots};
 use super::report::{Decided, Mode, TrustState};
 use crate::cluster::field::ConfigMapKey;
 use crate::cluster::{ClusterApi, ObjectError};
+use crate::model::ReplacedCa;
 
-const CLIENT_CA: ConfigMapKey = ConfigMapKey {
-    namespace: "kube-system",
-    name: "extension-apiserver-authentication",
-    key: "client-ca-file",
-};
+/// Its key with the certificates of a CA.
+fn key_of(ca: ReplacedCa) -> ConfigMapKey {
+    let key = match ca {
+        ReplacedCa::Root => "client-ca-file",
+        ReplacedCa::FrontProxy => "requestheader-client-ca-file",
+    };
+    ConfigMapKey { namespace: "kube-system", name: "extension-apiserver-authentication", key }
+}
 
 impl ClusterApi {
-    /// Reads the CA certificates by which aggregated API servers verify clients; `None` where the
-    /// object does not exist.
+    /// Reads the certificates of a CA there; `None` where the object does not exist.
     ///
     /// # Errors
-    /// When it has neither of the two roots, or can't be read.
+    /// When it has neither of the two, or can't be read.
     pub async fn observe_client_ca(
         &self,
+        ca: ReplacedCa,
         change: &RootChange,
     ) -> Result<Option<TrustState>, ObjectError> {
-        self.client_ca(change, Mode::Observe).await
+        self.client_ca(ca, change, Mode::Observe).await
     }
 
-    /// Takes a root out that is not wanted, where the wanted ones are there; `None` where the
-    /// object does not exist. Nothing is added.
+    /// Takes a certificate out that is not wanted, where the wanted ones are there; `None` where
+    /// the object does not exist. Nothing is added.
     ///
     /// # Errors
-    /// When it has neither of the two roots, or can't be read or written.
+    /// When it has neither of the two, or can't be read or written.
     pub async fn update_client_ca(
         &self,
+        ca: ReplacedCa,
         change: &RootChange,
     ) -> Result<Option<TrustState>, ObjectError> {
-        self.client_ca(change, Mode::Update).await
+        self.client_ca(ca, change, Mode::Update).await
     }
 
     async fn client_ca(
         &self,
+        ca: ReplacedCa,
         change: &RootChange,
         mode: Mode,
     ) -> Result<Option<TrustState>, ObjectError> {
-        let Some(found) = self.config_map(CLIENT_CA).await? else { return Ok(None) };
-        let text = CLIENT_CA.text_of(&found)?;
-        let decided = decide(text, change)
-            .map_err(|reason| ObjectError::malformed(CLIENT_CA.object(), reason))?;
-        self.settle_trust(&CLIENT_CA.field(), text, decided, change, mode).await.map(Some)
+        let key = key_of(ca);
+        let Some(found) = self.config_map(key).await? else { return Ok(None) };
+        let text = key.text_of(&found)?;
+        let decided =
+            decide(text, change).map_err(|reason| ObjectError::malformed(key.object(), reason))?;
+        self.settle_trust(&key.field(), text, decided, change, mode).await.map(Some)
     }
 }
 

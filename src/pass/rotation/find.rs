@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::kept::{
-    Rotation, RotationError, administrator_api, anchors, forget, is_over, keys, kubelet_api,
+    Rotation, RotationError, administrator_api, anchors, forget, is_over, kubelet_api,
     read_rotation, root_authority, verify_of_cluster,
 };
 use crate::cluster::ClusterError;
@@ -80,8 +80,7 @@ impl Pass<'_> {
             return Err(RotationError::Replayed { found: generation, known: kept.generation });
         }
         kept.with_intent(generation, Some(signed.clone())).write(&node.root, state)?;
-        let keys = keys(node, &intent);
-        Ok(Some(Rotation { intent, signed, keys }))
+        Ok(Some(Rotation::new(node, intent, signed)))
     }
 
     /// The cluster has no intent any more: the rotation is over, or it was deleted.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::act::RotationKeys;
 use crate::cluster::{ClusterApi, ClusterError, ObjectError};
 use crate::credentials::{Files as _, LoadedKey, read_key};
-use crate::formats::rotation_intent::{IntentError, RotationIntent, SignedIntent};
+use crate::formats::rotation_intent::{CaPair, IntentError, RotationIntent, SignedIntent};
 use crate::formats::x509::{Certificate, PrivateKey, certificates};
-use crate::model::{Agreement, Authority, RootCa, RotationLevel, Timestamp, days};
+use crate::model::{Agreement, Authority, ReplacedCa, RootCa, RotationLevel, Timestamp, days};
 use crate::observe::{Node, signing_files};
 use crate::state::{KeptRotation, rotation_key};
 use crate::sys::FileError;
@@ -26,6 +26,19 @@ pub struct Rotation {
     pub signed: SignedIntent,
     /// The keys of its roots that are on this node.
     pub keys: RotationKeys,
+    /// Those of the CA of the front proxy, where that is replaced too.
+    pub front_proxy_keys: RotationKeys,
+}
+
+impl Rotation {
+    /// The rotation of an intent that was verified, with the keys that are on this node.
+    pub(super) fn new(node: &Node, intent: RotationIntent, signed: SignedIntent) -> Self {
+        let keys = keys(node, &intent);
+        let pair = intent.front_proxy.as_ref();
+        let front_proxy_keys =
+            pair.map(|pair| kept_keys(node, ReplacedCa::FrontProxy, pair)).unwrap_or_default();
+        Self { intent, signed, keys, front_proxy_keys }
+    }
 }
 
 /// Why a rotation can't be read, ordered, or go on.
@@ -107,8 +120,7 @@ pub fn read_rotation(node: &Node) -> Result<Option<Rotation>, RotationError> {
     }
     let Some(signed) = kept.intent else { return Ok(None) };
     let intent = verify(node, &signed, "that this node keeps")?;
-    let keys = keys(node, &intent);
-    Ok(Some(Rotation { intent, signed, keys }))
+    Ok(Some(Rotation::new(node, intent, signed)))
 }
 
 /// Whether a rotation issues the certificates of the root CA on this node. In a renewal that is
@@ -170,21 +182,25 @@ pub(super) fn sign(
 
 /// The keys of the two roots that are on this node. An earlier rotation, or one that another node
 /// began first, may have left others. In a renewal both have the one that signs.
-pub(super) fn keys(node: &Node, intent: &RotationIntent) -> RotationKeys {
+fn keys(node: &Node, intent: &RotationIntent) -> RotationKeys {
     if intent.is_renewal() {
         let own = root_authority(node).ok().map(|one| read_key(&node.root, &one.key));
         let own = own.and_then(LoadedKey::usable).filter(|key| key.fits(&intent.new));
-        return RotationKeys { old: own, new: None };
+        return RotationKeys { old: own, ..RotationKeys::default() };
     }
+    kept_keys(node, ReplacedCa::Root, &intent.roots())
+}
+
+fn kept_keys(node: &Node, ca: ReplacedCa, pair: &CaPair) -> RotationKeys {
     let key = |root| {
-        let file = rotation_key(&node.settings.paths.state, root);
+        let file = rotation_key(&node.settings.paths.state, ca, root);
         // Only root's own file counts.
         if !node.root.is_root_only(&file) {
             return None;
         }
-        read_key(&node.root, &file).usable().filter(|key| key.fits(intent.root(root)))
+        read_key(&node.root, &file).usable().filter(|key| key.fits(pair.of(root)))
     };
-    RotationKeys { old: key(RootCa::Old), new: key(RootCa::New) }
+    RotationKeys { ca, old: key(RootCa::Old), new: key(RootCa::New) }
 }
 
 /// Removes the key of a root that was replaced, when the time is over for which it is kept. Returns
@@ -199,7 +215,7 @@ pub(super) fn remove_old_key(node: &Node, now: Timestamp) -> Result<bool, FileEr
     if kept.intent.is_some() || !kept.replaced.is_some_and(is_over) {
         return Ok(false);
     }
-    node.root.remove_file(&rotation_key(state, RootCa::Old))?;
+    node.root.remove_file(&rotation_key(state, ReplacedCa::Root, RootCa::Old))?;
     KeptRotation { replaced: None, ..kept }.write(&node.root, state)?;
     Ok(true)
 }
@@ -237,9 +253,10 @@ pub(super) fn forget(node: &Node, rotation: &Rotation, now: Timestamp) -> Vec<St
         let own = root_authority(node).map(signing_files).into_iter().flatten();
         let is_replaced = intent.goal == RotationLevel::Distrusted;
         // The old root's key stays then: what it signed may still be in use elsewhere.
-        let old = (!is_replaced).then_some(RootCa::Old);
-        let keys = [RootCa::New].into_iter().chain(old).map(|root| rotation_key(state, root));
-        for file in own.chain(keys) {
+        let old = (!is_replaced).then_some((ReplacedCa::Root, RootCa::Old));
+        let of_front_proxy = [RootCa::Old, RootCa::New].map(|one| (ReplacedCa::FrontProxy, one));
+        let keys = [(ReplacedCa::Root, RootCa::New)].into_iter().chain(old).chain(of_front_proxy);
+        for file in own.chain(keys.map(|(ca, root)| rotation_key(state, ca, root))) {
             notes.extend(node.root.remove_file(&file).err().map(|e| e.to_string()));
         }
         kept.replaced = is_replaced.then_some(now);

@@ -4,9 +4,7 @@
 use std::time::Duration;
 
 use super::coordinate::{NodeStanding, standings_of, write};
-use super::kept::{
-    Rotation, RotationError, administrator_api, keys, read_rotation, verify_of_cluster,
-};
+use super::kept::{Rotation, RotationError, administrator_api, read_rotation, verify_of_cluster};
 use crate::act::{RotationKeys, RotationStepError};
 use crate::cluster::{ClusterApi, RotationObject};
 use crate::formats::rotation_intent::RotationIntent;
@@ -226,9 +224,7 @@ async fn find(
     let is_kept = kept.intent.as_ref() == Some(&object.signed);
     match verify_of_cluster(node, &object.signed, &cluster) {
         Ok(intent) if is_kept || is_newer(&intent) => {
-            let keys = keys(node, &intent);
-            let rotation = Rotation { intent, signed: object.signed.clone(), keys };
-            Ok((rotation, object))
+            Ok((Rotation::new(node, intent, object.signed.clone()), object))
         }
         other => match read_rotation(node)? {
             Some(rotation) if rotation.intent.cluster == cluster => Ok((rotation, object)),

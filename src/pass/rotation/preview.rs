@@ -3,7 +3,7 @@
 
 use super::kept::{RotationError, administrator_api};
 use super::order::{OrderError, own_name};
-use super::start::{StartOrder, prepare};
+use super::start::{Prepared, StartOrder, prepare};
 use crate::cluster::{ObjectError, PublishedCopies, RootChange, TrustReport};
 use crate::formats::rotation_intent::RotationIntent;
 use crate::model::{CaFile, NodeRole, ReportedNode, Timestamp};
@@ -15,6 +15,8 @@ use crate::sys::block_on;
 pub struct RotationPreview {
     /// The intent that would be written, with a root that is thrown away where it would be made.
     pub intent: RotationIntent,
+    /// Why the CA of the front proxy is not replaced too.
+    pub note: Option<String>,
     /// The nodes.
     pub nodes: Vec<PreviewedNode>,
     /// The objects that hold the root, or why they can't be read.
@@ -50,9 +52,10 @@ pub fn preview(
     order: StartOrder,
     now: Timestamp,
 ) -> Result<RotationPreview, OrderError> {
-    let intent = prepare(node, order, now)?.intent;
+    let Prepared { intent, note, .. } = prepare(node, order, now)?;
     let own = own_name(node, now);
-    block_on(look(node, intent, own))?
+    let found = block_on(look(node, intent, own))??;
+    Ok(RotationPreview { note, ..found })
 }
 
 const WRITTEN: &str = "gets both root CAs, and the new one alone in the end";
@@ -100,7 +103,7 @@ async fn look(
     objects.push(copies("ConfigMaps kube-root-ca.crt", maps));
     let secrets = api.observe_token_secrets(file.as_bytes()).await;
     objects.push(copies("Secrets with tokens of service accounts", secrets));
-    Ok(RotationPreview { intent, nodes: nodes.collect(), objects })
+    Ok(RotationPreview { intent, note: None, nodes: nodes.collect(), objects })
 }
 
 fn copies(kind: &str, found: Result<PublishedCopies, ObjectError>) -> PreviewedObject {

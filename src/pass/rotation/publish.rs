@@ -10,11 +10,14 @@ use crate::cluster::{
     ClusterApi, ObjectError, PublishedCopies, RootChange, TrustReport, TrustState, TrustStatus,
 };
 use crate::formats::kubeadm::with_controller_manager_arguments;
-use crate::formats::rotation_intent::RotationIntent;
+use crate::formats::rotation_intent::{CaPair, RotationIntent};
 use crate::formats::x509::Certificate;
-use crate::model::{Authority, RotationLevel, SigningFiles};
+use crate::model::{Authority, ReplacedCa, RotationLevel, SigningFiles};
 use crate::observe::{ControllerManager, Node, SIGNING_FLAGS};
 use crate::plan::{ca_file_at, signing_at};
+
+/// The object that the API servers write.
+const CLIENT_CA: &str = "ConfigMap kube-system/extension-apiserver-authentication";
 
 /// What became of the objects.
 #[derive(Debug, Default)]
@@ -71,12 +74,15 @@ pub(super) async fn publish(
             published.take(&one.object, one.result);
         }
     }
-    match api.update_client_ca(&change).await {
-        Ok(Some(state)) => {
-            published.take("ConfigMap kube-system/extension-apiserver-authentication", Ok(state));
+    let of_front_proxy = intent.front_proxy.clone();
+    let of_front_proxy = of_front_proxy.map(|CaPair { old, new }| RootChange { old, new, wanted });
+    let of_front_proxy = of_front_proxy.iter().map(|change| (ReplacedCa::FrontProxy, change));
+    for (ca, change) in [(ReplacedCa::Root, &change)].into_iter().chain(of_front_proxy) {
+        match api.update_client_ca(ca, change).await {
+            Ok(Some(state)) => published.take(CLIENT_CA, Ok(state)),
+            Ok(None) => {}
+            Err(error) => published.waits.push(error.to_string()),
         }
-        Ok(None) => {}
-        Err(error) => published.waits.push(error.to_string()),
     }
     let file: String = change.wanted().iter().map(|one: &&Certificate| one.to_pem()).collect();
     let file = file.as_bytes();

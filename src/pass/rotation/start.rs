@@ -1,9 +1,10 @@
 //! The beginning of a rotation: the new root is made, judged or renewed, this node is checked, the
 //! keys are kept, and the intent is announced to the cluster.
 
+use super::front_proxy::{ReplacedFrontProxy, replaced_front_proxy};
 use super::kept::{RotationError, administrator_api, root_authority, sign};
 use super::order::{OrderError, TOLERATED_SKEW, bridge_by, own_name};
-use crate::act::RotationStepError;
+use crate::act::{RotationKeys, RotationStepError};
 use crate::cluster::{ClusterApi, ObjectError};
 use crate::credentials::{
     Files, LoadedAuthority, LoadedKey, ObservedFiles, SuppliedRoot, load_authority,
@@ -13,8 +14,8 @@ use crate::formats::x509::{
     Certificate, DistinguishedName, NewRoot, PrivateKey, RootLifetime, new_root,
 };
 use crate::model::{
-    Agreement, CaFile, ClockTrust, CredentialName, Digest, Material, RootCa, RotationLevel,
-    SigningFiles, Timestamp,
+    Agreement, CaFile, ClockTrust, CredentialName, Digest, Material, ReplacedCa, RootCa,
+    RotationLevel, SigningFiles, Timestamp,
 };
 use crate::observe::{ControllerManager, Node, Platform, find_rotation, issued_by_root};
 use crate::pass::ca_renewal::{ca_validity, renewed, renewed_others};
@@ -70,20 +71,36 @@ struct NewTrust {
 pub(super) struct Prepared {
     /// Its intent, without the cluster.
     pub intent: RotationIntent,
+    /// Why the CA of the front proxy is not replaced too.
+    pub note: Option<String>,
     kept: KeptRotation,
+    keys: PreparedKeys,
+}
+
+struct PreparedKeys {
     old: PrivateKey,
     /// The new root's, where it has one of its own.
     new: Option<PrivateKey>,
+    front_proxy: Option<RotationKeys>,
+}
+
+/// A rotation that has begun.
+#[derive(Debug)]
+pub struct Started {
+    /// Its intent.
+    pub intent: RotationIntent,
+    /// Why the CA of the front proxy is not replaced too.
+    pub note: Option<String>,
 }
 
 /// Begins a rotation.
 ///
 /// # Errors
 /// When this node or its root CA is not ready for it, or the cluster refuses.
-pub fn start(node: &Node, order: StartOrder, now: Timestamp) -> Result<RotationIntent, OrderError> {
-    let Prepared { intent, kept, old, new } = prepare(node, order, now)?;
+pub fn start(node: &Node, order: StartOrder, now: Timestamp) -> Result<Started, OrderError> {
+    let prepared = prepare(node, order, now)?;
     let own = own_name(node, now);
-    block_on(announce(node, intent, kept, own, (&old, new.as_ref()), now))?
+    block_on(announce(node, prepared, own, now))?
 }
 
 /// Refuses a cluster with other nodes: their part of a replacement is not carried out yet.
@@ -122,6 +139,10 @@ pub(super) fn prepare(
     };
     let NewTrust { certificate, key, bridge, others } =
         new_trust(node, order.replacement, &old, now)?;
+    let ReplacedFrontProxy { pair, keys: front_proxy, note } = match goal {
+        RotationLevel::Renewed => ReplacedFrontProxy::default(),
+        _ => replaced_front_proxy(node, now)?,
+    };
     let agreement = Agreement {
         generation: first_generation(&kept, now),
         from: RotationLevel::Rest,
@@ -134,6 +155,7 @@ pub(super) fn prepare(
         bridge,
         bridge_back: None,
         others,
+        front_proxy: pair,
         agreement,
         goal,
         is_stepwise: order.is_stepwise,
@@ -143,7 +165,8 @@ pub(super) fn prepare(
         operator: order.operator,
     };
     check_ready(node, &intent, now)?;
-    Ok(Prepared { intent, kept, old: old.key, new: key })
+    let keys = PreparedKeys { old: old.key, new: key, front_proxy };
+    Ok(Prepared { intent, note, kept, keys })
 }
 
 /// Later than that of any earlier rotation: a node that was installed again remembers none.
@@ -155,12 +178,11 @@ fn first_generation(kept: &KeptRotation, now: Timestamp) -> u64 {
 /// Writes the keys, then the role and the object, then what this node keeps.
 async fn announce(
     node: &Node,
-    intent: RotationIntent,
-    kept: KeptRotation,
+    prepared: Prepared,
     own: Option<String>,
-    (old, new): (&PrivateKey, Option<&PrivateKey>),
     now: Timestamp,
-) -> Result<RotationIntent, OrderError> {
+) -> Result<Started, OrderError> {
+    let Prepared { intent, note, kept, keys } = prepared;
     let api = administrator_api(node).await.map_err(RotationError::from)?;
     let failed = |e: ObjectError| OrderError::from(RotationError::from(e));
     if api.rotation().await.map_err(failed)?.is_some() {
@@ -172,12 +194,10 @@ async fn announce(
     }
     let cluster = api.cluster_uid().await.map_err(failed)?;
     let intent = RotationIntent { cluster, ..intent };
-    if let Some(new) = new {
-        keep_keys(node, old, new, now)?;
-    }
+    keep_keys(node, &keys, now)?;
     api.publish_role().await.map_err(failed)?;
-    let keys: Vec<_> = [old].into_iter().chain(new).collect();
-    let signed = sign(&intent, &keys)?;
+    let signers: Vec<_> = [&keys.old].into_iter().chain(&keys.new).collect();
+    let signed = sign(&intent, &signers)?;
     match api.create_rotation(&signed).await {
         Ok(_) => {}
         Err(ObjectError::Exists(_)) => return Err(OrderError::UnderWay),
@@ -185,21 +205,24 @@ async fn announce(
     }
     let generation = intent.agreement.generation;
     kept.with_intent(generation, Some(signed)).write(&node.root, &node.settings.paths.state)?;
-    Ok(intent)
+    Ok(Started { intent, note })
 }
 
-/// Keeps the keys of both roots: each node makes its steps with them, forth and back.
-fn keep_keys(
-    node: &Node,
-    old: &PrivateKey,
-    new: &PrivateKey,
-    now: Timestamp,
-) -> Result<(), OrderError> {
+/// Keeps the keys of a replacement, old and new: each node makes its steps with them, forth and
+/// back.
+fn keep_keys(node: &Node, keys: &PreparedKeys, now: Timestamp) -> Result<(), OrderError> {
+    let PreparedKeys { old, new: Some(new), front_proxy } = keys else { return Ok(()) };
     let state = &node.settings.paths.state;
     let (mut store, _) = open_store(node)?;
     let mut files = Vec::new();
-    for (root, key) in [(RootCa::Old, old), (RootCa::New, new)] {
-        let path = rotation_key(state, root);
+    let of_roots = [(ReplacedCa::Root, RootCa::Old, old), (ReplacedCa::Root, RootCa::New, new)];
+    let of_front_proxy = front_proxy.iter().flat_map(|keys| {
+        let old = keys.old.iter().map(|key| (ReplacedCa::FrontProxy, RootCa::Old, key));
+        old.chain(keys.new.iter().map(|key| (ReplacedCa::FrontProxy, RootCa::New, key)))
+    });
+    let keys: Vec<_> = of_roots.into_iter().chain(of_front_proxy).collect();
+    for (ca, root, key) in &keys {
+        let path = rotation_key(state, *ca, *root);
         node.root.create_dir_of(&path)?;
         let old = Files::read(&node.root, &path)?;
         let old = old.map(|old| Digest::of(old.expose()));
@@ -208,8 +231,7 @@ fn keep_keys(
     let credential = CredentialName::new("ca")?;
     let change = Change { credential, files, link: None, backup: Backup::Unwanted };
     let change = store.stage(change)?.check(|contents| {
-        let keys = [old, new];
-        for (content, key) in contents.iter().zip(keys) {
+        for (content, (_, _, key)) in contents.iter().zip(&keys) {
             let found = PrivateKey::from_pem(content.expose())?;
             if found.public_key_der() != key.public_key_der() {
                 return Err(OrderError::from(RotationStepError::ReadBack));

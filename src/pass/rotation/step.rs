@@ -3,18 +3,18 @@
 use super::kept::{Rotation, kubelet_api, root_authority};
 use crate::act::kubelet::{IssuedClient, received};
 use crate::act::{
-    Issuer, Job, Renewal, RotationFiles, RotationStepError, Written, algorithm, renew,
+    CaFiles, Issuer, Job, Renewal, RotationFiles, RotationStepError, Written, algorithm, renew,
 };
 use crate::cluster::request_kubelet_client;
-use crate::credentials::{ObservedFiles, load, load_authority};
+use crate::credentials::{ObservedFiles, Stored, load, load_authority};
 use crate::formats::x509::{Certificate, PrivateKey, kubelet_template, request};
 use crate::model::{
     Authority, BridgeHolder, Chain, Credential, CredentialFacts, Digest, FoundControlPlane,
     Material, RootCa, RotationStep, SanChange, Urgency,
 };
 use crate::observe::{
-    ControllerManager, SIGNING_FLAGS, controller_manager_manifest, find_rotation, is_for_servers,
-    issued_by_root, signing_files, trust_files,
+    ControllerManager, Node, SIGNING_FLAGS, controller_manager_manifest, find_rotation,
+    is_for_servers, issued_by_root, signing_files, trust_files,
 };
 use crate::pass::ca_renewal::{CaRenewalError, put_in_place};
 use crate::pass::memory::replaced_ca_certificates;
@@ -49,12 +49,17 @@ impl Pass<'_> {
             | RotationStep::SwapCa(..)
             | RotationStep::TrustInKubeconfigs(_)
             | RotationStep::TrustInKubelet(_)
-            | RotationStep::DropBridge(_) => self.write_files(rotation, authority, step),
+            | RotationStep::DropBridge(_)
+            | RotationStep::WriteFrontProxyCa(_)
+            | RotationStep::SwapFrontProxyCa(..) => self.write_files(rotation, authority, step),
             RotationStep::IssueClients(root) => {
-                self.issue(rotation, authority, root, Holders::Clients)
+                self.issue_by_root(rotation, authority, root, Holders::Clients)
             }
             RotationStep::IssueServer(root) => {
-                self.issue(rotation, authority, root, Holders::Servers)
+                self.issue_by_root(rotation, authority, root, Holders::Servers)
+            }
+            RotationStep::IssueFrontProxyClient(root) => {
+                self.issue_front_proxy_client(rotation, root)
             }
             // A certificate that is loaded shows its bridge only where both came together.
             RotationStep::AddBridge(holder) => {
@@ -158,6 +163,8 @@ impl Pass<'_> {
         };
         let store = &mut self.store;
         let kubelets = catalog.kubeconfigs.values();
+        let roots = rotation.intent.roots();
+        let root = CaFiles { authority, certificates: &roots, keys: &rotation.keys };
         match step {
             RotationStep::Sign(signing) => {
                 let found = ControllerManager::read(node, &node.root);
@@ -170,10 +177,18 @@ impl Pass<'_> {
                 files.sign_with(store, signing, &found.manifest, &own, flags)
             }
             RotationStep::WriteCa(ca) => {
-                files.write_ca(store, ca, None, issued_by_root(catalog, authority))
+                files.write_ca(store, root, (ca, None), issued_by_root(catalog, authority))
             }
             RotationStep::SwapCa(ca, key) => {
-                files.write_ca(store, ca, Some(key), issued_by_root(catalog, authority))
+                files.write_ca(store, root, (ca, Some(key)), issued_by_root(catalog, authority))
+            }
+            RotationStep::WriteFrontProxyCa(ca) => {
+                let of = front_proxy(node, rotation)?;
+                files.write_ca(store, of, (ca, None), issued_by_root(catalog, of.authority))
+            }
+            RotationStep::SwapFrontProxyCa(ca, key) => {
+                let of = front_proxy(node, rotation)?;
+                files.write_ca(store, of, (ca, Some(key)), issued_by_root(catalog, of.authority))
             }
             RotationStep::TrustInKubeconfigs(trusted) => {
                 let own: Vec<_> = catalog.kubeconfigs_of_others().map(|(_, file)| file).collect();
@@ -192,21 +207,51 @@ impl Pass<'_> {
     }
 
     /// Issues the certificates of one side that another root issued, or that lack the bridge.
-    fn issue(
+    fn issue_by_root(
         &mut self,
         rotation: &Rotation,
         authority: &Authority,
         root: RootCa,
         holders: Holders,
     ) -> Result<(), String> {
+        let intent = &rotation.intent;
+        let certificate = intent.root(root);
+        let key = rotation.keys.of(root).map_err(|e| e.to_string())?;
+        let behind: Vec<_> = intent.bridge_behind(root).into_iter().cloned().collect();
+        let wanted = intent.bridges().behind(root);
+        let is_to_be_issued = |stored: &Stored| {
+            let is_server = is_for_servers(&stored.certificate);
+            let found = intent.chain_of(&stored.certificate, &stored.further);
+            is_server == (holders == Holders::Servers) && found != Some(wanted)
+        };
+        self.issue(authority, Issuer { certificate, key, behind: &behind }, is_to_be_issued)
+    }
+
+    /// Issues the client certificates of the front proxy that its other CA issued.
+    fn issue_front_proxy_client(
+        &mut self,
+        rotation: &Rotation,
+        root: RootCa,
+    ) -> Result<(), String> {
+        let of = front_proxy(self.node, rotation).map_err(|e| e.to_string())?;
+        let key = of.keys.of(root).map_err(|e| e.to_string())?;
+        let is_to_be_issued =
+            |stored: &Stored| of.certificates.issuer(&stored.certificate) != Some(root);
+        let certificate = of.certificates.of(root);
+        self.issue(of.authority, Issuer { certificate, key, behind: &[] }, is_to_be_issued)
+    }
+
+    /// Issues those certificates of a CA.
+    fn issue(
+        &mut self,
+        authority: &Authority,
+        issuer: Issuer<'_>,
+        is_to_be_issued: impl Fn(&Stored) -> bool,
+    ) -> Result<(), String> {
         let node = self.node;
         let now = self.orders.clock.now();
-        let certificate = rotation.intent.root(root);
-        let key = rotation.keys.of(root).map_err(|e| e.to_string())?;
-        let behind: Vec<_> = rotation.intent.bridge_behind(root).into_iter().cloned().collect();
-        let jobs = self.jobs(rotation, authority, root, holders);
-        let issuer = Some(Issuer { certificate, key, behind: &behind });
-        let renewal = Renewal { issuer, ..renewal::renewal(node, self.orders, now) };
+        let jobs = self.jobs(authority, issuer.certificate, is_to_be_issued);
+        let renewal = Renewal { issuer: Some(issuer), ..renewal::renewal(node, self.orders, now) };
         let (outcomes, notes) =
             renew(&node.root, &mut self.store, &jobs, &[], renewal, self.orders.progress);
         self.note(notes);
@@ -232,23 +277,17 @@ impl Pass<'_> {
 
     fn jobs(
         &mut self,
-        rotation: &Rotation,
         authority: &Authority,
-        root: RootCa,
-        holders: Holders,
+        issuer: &Certificate,
+        is_to_be_issued: impl Fn(&Stored) -> bool,
     ) -> Vec<Job> {
         let node = self.node;
         let policy = policy(node);
         let now = self.orders.clock.now();
-        let issuer = rotation.intent.root(root);
         let terms = terms_by(issuer.not_before, issuer.not_after, &policy, now);
-        let wanted = rotation.intent.bridges().behind(root);
         let survey = self.survey_again();
-        let is_to_be_issued = |credential: &Credential| {
-            let Some(stored) = load(&node.root, credential).stored() else { return false };
-            let is_server = is_for_servers(&stored.certificate);
-            let found = rotation.intent.chain_of(&stored.certificate, &stored.further);
-            is_server == (holders == Holders::Servers) && found != Some(wanted)
+        let is_meant = |credential: &&Credential| {
+            load(&node.root, credential).stored().is_some_and(|stored| is_to_be_issued(&stored))
         };
         let job = |credential: &Credential| {
             let judged = Judged::find(&survey.credentials, &credential.name)?;
@@ -268,7 +307,7 @@ impl Pass<'_> {
             })
         };
         let all = issued_by_root(&node.catalog, authority);
-        all.filter(|one| is_to_be_issued(one)).filter_map(job).collect()
+        all.filter(is_meant).filter_map(job).collect()
     }
 
     /// Has the cluster sign kubelet's client certificate, and keeps it where the wanted root did.
@@ -340,6 +379,16 @@ impl Pass<'_> {
         self.note_renewed_now(std::slice::from_ref(&renewed));
         Ok(())
     }
+}
+
+/// The CA of the front proxy on this node, which the rotation replaces.
+fn front_proxy<'r>(
+    node: &'r Node,
+    rotation: &'r Rotation,
+) -> Result<CaFiles<'r>, RotationStepError> {
+    let found = node.catalog.front_proxy_authority().zip(rotation.intent.front_proxy.as_ref());
+    let (authority, certificates) = found.ok_or(RotationStepError::NoFrontProxy)?;
+    Ok(CaFiles { authority, certificates, keys: &rotation.front_proxy_keys })
 }
 
 /// Why kubelet's client certificate is not issued.

@@ -2,6 +2,7 @@
 
 mod coordination;
 mod finding;
+mod front_proxy;
 mod orders;
 mod publishing;
 mod renewal;
@@ -15,14 +16,14 @@ use super::*;
 use crate::act::RotationKeys;
 use crate::common::trees::copy;
 use crate::credentials::{Loaded, load, load_authority};
-use crate::formats::rotation_intent::RotationIntent;
+use crate::formats::rotation_intent::{CaPair, RotationIntent};
 use crate::formats::x509::{
     Certificate, KeyAlgorithm, NewRoot, PrivateKey, RootLifetime, Terms, bridge, kubelet_template,
     new_root, passing_certificate, random_serial, reissue, renew_root,
 };
 use crate::model::{
-    Agreement, BridgeHolder, CaFile, Chain, RootCa, RotationLevel, SigningFiles, Timestamp,
-    TrustedRoots, days,
+    Agreement, BridgeHolder, CaFile, Chain, ReplacedCa, RootCa, RotationLevel, SigningFiles,
+    Timestamp, TrustedRoots, days,
 };
 use crate::observe::{Config, Node};
 use crate::pass::{Orders, Start};
@@ -37,6 +38,8 @@ struct Disk {
     old: PrivateKey,
     intent: RotationIntent,
     new: PrivateKey,
+    /// The keys of the CA of the front proxy, before and after.
+    front_proxy: [PrivateKey; 2],
 }
 
 impl Disk {
@@ -46,11 +49,18 @@ impl Disk {
         copy(&tree, dir.path());
         let read =
             |file: &str| std::fs::read(dir.path().join("etc/kubernetes/pki").join(file)).unwrap();
-        let old = crate::formats::x509::certificates(&read("ca.crt")).unwrap().remove(0);
-        let old_key = PrivateKey::from_pem(&read("ca.key")).unwrap();
-        let lifetime = RootLifetime { now: NOW, tolerated_skew: days(1), validity: days(3_650) };
-        let NewRoot { certificate: new, key } =
-            new_root(&old.subject, &KeyAlgorithm::EcdsaP256, &lifetime).unwrap();
+        let replaced = |name: &str| {
+            let certificates = crate::formats::x509::certificates(&read(&format!("{name}.crt")));
+            let old = certificates.unwrap().remove(0);
+            let old_key = PrivateKey::from_pem(&read(&format!("{name}.key"))).unwrap();
+            let lifetime =
+                RootLifetime { now: NOW, tolerated_skew: days(1), validity: days(3_650) };
+            let NewRoot { certificate: new, key } =
+                new_root(&old.subject, &KeyAlgorithm::EcdsaP256, &lifetime).unwrap();
+            (CaPair { old, new }, [old_key, key])
+        };
+        let (CaPair { old, new }, [old_key, key]) = replaced("ca");
+        let (pair, front_proxy) = replaced("front-proxy-ca");
         let forth = bridge_of(&new, &old, &old_key);
         give_kubelet_its_certificate(dir.path(), &old, &old_key);
         let intent = RotationIntent {
@@ -60,6 +70,7 @@ impl Disk {
             bridge: Some(forth),
             bridge_back: None,
             others: Vec::new(),
+            front_proxy: Some(pair),
             agreement: Agreement {
                 generation: 1,
                 from: RotationLevel::Rest,
@@ -72,7 +83,7 @@ impl Disk {
             started: NOW,
             operator: "root@cp1".to_owned(),
         };
-        Self { dir, old: old_key, intent, new: key }
+        Self { dir, old: old_key, intent, new: key, front_proxy }
     }
 
     /// The same with the renewed root as the new one.
@@ -86,7 +97,7 @@ impl Disk {
         let new = Certificate::from_der(&renewed).unwrap();
         let key = PrivateKey::from_pem(self.old.to_pem().unwrap().expose()).unwrap();
         let goal = RotationLevel::Renewed;
-        let intent = RotationIntent { new, bridge: None, goal, ..self.intent };
+        let intent = RotationIntent { new, bridge: None, front_proxy: None, goal, ..self.intent };
         Self { intent, new: key, ..self }
     }
 
@@ -98,7 +109,16 @@ impl Disk {
         Rotation {
             intent,
             signed,
-            keys: RotationKeys { old: again(&self.old), new: again(&self.new) },
+            keys: RotationKeys {
+                ca: ReplacedCa::Root,
+                old: again(&self.old),
+                new: again(&self.new),
+            },
+            front_proxy_keys: RotationKeys {
+                ca: ReplacedCa::FrontProxy,
+                old: again(&self.front_proxy[0]),
+                new: again(&self.front_proxy[1]),
+            },
         }
     }
 
@@ -154,19 +174,29 @@ impl Disk {
         pass.put_kubelet_client(rotation, root, &certificate, &key).unwrap();
     }
 
-    /// Every certificate that the root signed is accepted by `ca.crt` as it is now.
+    /// Every certificate that one of the two CAs signed is accepted by its file as it is now.
     fn check_leaves(&self) {
         let node = self.node();
-        let authority = node.catalog.root_authority().unwrap();
-        let loaded = load_authority(&node.root, authority);
-        let mut seen = 0;
-        for credential in crate::observe::issued_by_root(&node.catalog, authority) {
-            let Loaded::Whole(stored) = load(&node.root, credential) else { continue };
-            let chain = loaded.chain_to_anchor(&stored.certificate, &stored.further, NOW);
-            assert!(chain.is_some(), "{} is not accepted", credential.name);
-            seen += 1;
+        let catalog = &node.catalog;
+        for (authority, least) in
+            [(catalog.root_authority(), 5), (catalog.front_proxy_authority(), 1)]
+        {
+            let loaded = load_authority(&node.root, authority.unwrap());
+            let mut seen = 0;
+            for credential in crate::observe::issued_by_root(catalog, authority.unwrap()) {
+                let Loaded::Whole(stored) = load(&node.root, credential) else { continue };
+                let chain = loaded.chain_to_anchor(&stored.certificate, &stored.further, NOW);
+                assert!(chain.is_some(), "{} is not accepted", credential.name);
+                seen += 1;
+            }
+            assert!(seen >= least, "{seen}");
         }
-        assert!(seen >= 5, "{seen}");
+    }
+
+    /// What front-proxy-ca.crt holds, whose key is beside it, and who issued front-proxy-client.
+    fn front_proxy(&self) -> (CaFile, RootCa, Vec<RootCa>) {
+        let found = self.found().control_plane.unwrap().front_proxy.unwrap();
+        (found.ca, found.ca_key, found.clients)
     }
 
     fn found(&self) -> FoundRotation {
@@ -177,7 +207,8 @@ impl Disk {
 
     fn assert_no_root_key_in_backups(&self) {
         let backups = self.dir.path().join("var/lib/kubecertd/backups");
-        let keys = [&self.old, &self.new].map(|key| key.to_pem().unwrap());
+        let [old, new] = &self.front_proxy;
+        let keys = [&self.old, &self.new, old, new].map(|key| key.to_pem().unwrap());
         let mut files = 0;
         for entry in files_below(&backups) {
             let content = std::fs::read(&entry).unwrap();
@@ -187,7 +218,7 @@ impl Disk {
             assert!(!keys.iter().any(holds), "{}", entry.display());
             files += 1;
         }
-        assert!(files > 10, "{files}");
+        assert!(files > 5, "{files}");
     }
 
     fn etc(&self, file: &str) -> String {
@@ -254,7 +285,9 @@ fn files_go_through_all_levels() {
     for tree in TREES {
         let disk = Disk::of(tree);
         assert_eq!(disk.go_to(RotationLevel::Rest), []);
+        let (old, new) = (RootCa::Old, RootCa::New);
         disk.go_to(Staged);
+        assert_eq!(disk.front_proxy(), (CaFile::Old, old, vec![old]));
         let found = disk.found();
         let own = found.control_plane.clone().unwrap();
         assert_eq!((found.ca, own.signing), (CaFile::Old, SigningFiles::Own(RootCa::Old)));
@@ -264,12 +297,14 @@ fn files_go_through_all_levels() {
                 .contains("cluster-signing-cert-file=/etc/kubernetes/pki/kubecertd-signing.crt")
         );
         disk.go_to(Trusted);
+        assert_eq!(disk.front_proxy(), (CaFile::OldNew, old, vec![old]));
         let found = disk.found();
         assert_eq!((found.ca, &found.kubelet_trust), (CaFile::OldNew, &vec![TrustedRoots::Both]));
         assert!(
             found.control_plane.unwrap().kubeconfigs.iter().all(|one| *one == TrustedRoots::Both)
         );
         disk.go_to(Clients);
+        assert_eq!(disk.front_proxy(), (CaFile::OldNew, old, vec![old]));
         let by_new = Chain { issuer: RootCa::New, bridge: true };
         let found = disk.found();
         let own = found.control_plane.unwrap();
@@ -277,11 +312,13 @@ fn files_go_through_all_levels() {
         assert!(own.clients.iter().all(|one| *one == by_new), "{:?}", own.clients);
         assert!(own.servers.iter().all(|one| one.issuer == RootCa::Old));
         disk.go_to(Servers);
+        assert_eq!(disk.front_proxy(), (CaFile::NewOld, new, vec![new]));
         let found = disk.found();
         let own = found.control_plane.unwrap();
         assert_eq!((found.ca, own.ca_key), (CaFile::NewOld, RootCa::New));
         assert!(own.servers.iter().all(|one| *one == by_new), "{:?}", own.servers);
         disk.go_to(Distrusted);
+        assert_eq!(disk.front_proxy(), (CaFile::New, new, vec![new]));
         let found = disk.found();
         let own = found.control_plane.unwrap();
         assert_eq!((found.ca, own.signing), (CaFile::New, SigningFiles::CaFiles));
@@ -301,13 +338,20 @@ fn ca_key_is_replaced_only_where_the_other_one_is_kept() {
     use RotationLevel::{Clients, Servers, Staged, Trusted};
     let disk = Disk::of(TREES[0]);
     [Staged, Trusted, Clients].into_iter().for_each(|level| drop(disk.go_to(level)));
-    let before = ["pki/ca.crt", "pki/ca.key"].map(|file| disk.etc(file));
+    let files = ["ca.crt", "ca.key", "front-proxy-ca.crt", "front-proxy-ca.key"];
+    let files = files.map(|file| format!("pki/{file}"));
+    let before = files.each_ref().map(|file| disk.etc(file));
     let mut rotation = disk.rotation(Servers);
-    rotation.keys.old = None;
-    let swap = RotationStep::SwapCa(CaFile::NewOld, RootCa::New);
-    let refused = in_pass(&disk.node(), |pass| pass.make_step(&rotation, swap).unwrap_err());
-    assert!(refused.contains("the key of the old root CA is not on this node"), "{refused}");
-    assert_eq!(["pki/ca.crt", "pki/ca.key"].map(|file| disk.etc(file)), before);
+    (rotation.keys.old, rotation.front_proxy_keys.old) = (None, None);
+    for (swap, named) in [
+        (RotationStep::SwapCa(CaFile::NewOld, RootCa::New), "old root CA"),
+        (RotationStep::SwapFrontProxyCa(CaFile::NewOld, RootCa::New), "old CA of the front proxy"),
+    ] {
+        let refused = in_pass(&disk.node(), |pass| pass.make_step(&rotation, swap).unwrap_err());
+        let expected = format!("the key of the {named} is not on this node");
+        assert!(refused.contains(&expected), "{refused}");
+    }
+    assert_eq!(files.each_ref().map(|file| disk.etc(file)), before);
 }
 
 #[test]
@@ -316,7 +360,13 @@ fn files_go_back_from_each_level_to_what_they_were() {
     let levels = [Staged, Trusted, Clients, Servers, Distrusted];
     for last in 0..levels.len() {
         let mut disk = Disk::of(TREES[last % 2]);
-        let files = ["pki/ca.crt", "pki/ca.key", "manifests/kube-controller-manager.yaml"];
+        let files = [
+            "pki/ca.crt",
+            "pki/ca.key",
+            "pki/front-proxy-ca.crt",
+            "pki/front-proxy-ca.key",
+            "manifests/kube-controller-manager.yaml",
+        ];
         let before = files.map(|file| disk.etc(file));
         levels.iter().take(last + 1).for_each(|level| drop(disk.go_to(*level)));
         if levels[last] == Distrusted {
@@ -327,6 +377,7 @@ fn files_go_back_from_each_level_to_what_they_were() {
             disk.go_to(*level);
         }
         assert_eq!(files.map(|file| disk.etc(file)), before);
+        assert_eq!(disk.front_proxy().2, [RootCa::Old]);
         let found = disk.found();
         let own = found.control_plane.unwrap();
         assert!(own.clients.iter().chain(&own.servers).all(|one| one.issuer == RootCa::Old));
@@ -365,4 +416,9 @@ fn another_root_or_issuer_is_interference() {
     assert_ne!(text, other);
     std::fs::write(&manifest, other).unwrap();
     assert!(trouble().contains("ca_new.crt"), "{}", trouble());
+    std::fs::write(&manifest, text).unwrap();
+    let front_proxy = disk.dir.path().join("etc/kubernetes/pki/front-proxy-ca.crt");
+    std::fs::write(&front_proxy, third.certificate.to_pem()).unwrap();
+    let expected = "/etc/kubernetes/pki/front-proxy-ca.crt: the certificate of ";
+    assert!(trouble().starts_with(expected), "{}", trouble());
 }

@@ -1,7 +1,7 @@
 //! cluster-info, extension-apiserver-authentication, and what kubeadm keeps.
 
 use super::*;
-use crate::model::TrustedRoots;
+use crate::model::{ReplacedCa, TrustedRoots};
 
 const CLUSTER_INFO: &str = "/api/v1/namespaces/kube-public/configmaps/cluster-info";
 const CLIENT_CA: &str =
@@ -135,7 +135,7 @@ async fn old_root_is_taken_out_of_client_ca_once_the_new_is_there() {
     local(async {
         let (cluster, roots) = (Cluster::start(&[]).await, Roots::make());
         let (api, change) = (cluster.api().await.unwrap(), roots.change(CaFile::New));
-        assert_eq!(api.update_client_ca(&change).await, Ok(None));
+        assert_eq!(api.update_client_ca(ReplacedCa::Root, &change).await, Ok(None));
         let put = |text: String| {
             let data = json!({"client-ca-file": text, "requestheader-client-ca-file": "x"});
             cluster.objects.put_at(CLIENT_CA, json!({"data": data}));
@@ -143,20 +143,32 @@ async fn old_root_is_taken_out_of_client_ca_once_the_new_is_there() {
         put(roots.pem("xo"));
         let writes = cluster.objects.writes();
         let outdated = |trusts| Ok(Some(state(trusts, TrustStatus::Outdated)));
-        assert_eq!(api.update_client_ca(&change).await, outdated(TrustedRoots::Old));
+        assert_eq!(
+            api.update_client_ca(ReplacedCa::Root, &change).await,
+            outdated(TrustedRoots::Old)
+        );
         put(roots.pem("nxo"));
-        assert_eq!(api.observe_client_ca(&change).await, outdated(TrustedRoots::Both));
+        assert_eq!(
+            api.observe_client_ca(ReplacedCa::Root, &change).await,
+            outdated(TrustedRoots::Both)
+        );
         assert_eq!(cluster.objects.writes(), writes + 1, "nothing is written");
         let both = roots.change(CaFile::OldNew);
         let current = |trusts| Ok(Some(state(trusts, TrustStatus::Current)));
-        assert_eq!(api.update_client_ca(&both).await, current(TrustedRoots::Both));
+        assert_eq!(
+            api.update_client_ca(ReplacedCa::Root, &both).await,
+            current(TrustedRoots::Both)
+        );
         let written = Ok(Some(state(TrustedRoots::New, TrustStatus::Written)));
-        assert_eq!(api.update_client_ca(&change).await, written);
+        assert_eq!(api.update_client_ca(ReplacedCa::Root, &change).await, written);
         let data = cluster.objects.at(CLIENT_CA).unwrap()["data"].clone();
         let expected =
             json!({"client-ca-file": roots.pem("nx"), "requestheader-client-ca-file": "x"});
         assert_eq!(data, expected);
-        assert_eq!(api.update_client_ca(&change).await, current(TrustedRoots::New));
+        assert_eq!(
+            api.update_client_ca(ReplacedCa::Root, &change).await,
+            current(TrustedRoots::New)
+        );
         assert_eq!(cluster.objects.writes(), writes + 2, "nothing is written twice");
         let add = roots.pem("onx");
         put(roots.pem("on"));
@@ -165,10 +177,11 @@ async fn old_root_is_taken_out_of_client_ca_once_the_new_is_there() {
         });
         let object = "ConfigMap kube-system/extension-apiserver-authentication";
         let changed = Err(ObjectError::Changed(object.to_owned()));
-        assert_eq!(api.update_client_ca(&change).await, changed);
+        assert_eq!(api.update_client_ca(ReplacedCa::Root, &change).await, changed);
         for text in [roots.pem("x"), "-----BEGIN X-----".to_owned()] {
             put(text);
-            let error = api.update_client_ca(&change).await.unwrap_err().to_string();
+            let error =
+                api.update_client_ca(ReplacedCa::Root, &change).await.unwrap_err().to_string();
             assert!(error.starts_with(&format!("{object} can't be used: ")), "{error}");
         }
     })

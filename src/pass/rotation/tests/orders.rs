@@ -76,7 +76,7 @@ fn key_of_a_replaced_root_is_removed_after_thirty_days() {
     let disk = Disk::of(TREES[0]);
     let node = disk.node();
     let state = &node.settings.paths.state;
-    let file = rotation_key(state, RootCa::Old);
+    let file = rotation_key(state, ReplacedCa::Root, RootCa::Old);
     let path = disk.dir.path().join(file.to_string().trim_start_matches('/'));
     let put = || {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -181,10 +181,12 @@ fn bridge_back_needs_the_new_key() {
     rotation.keys.new = None;
     let error = next(&rotation, &Order::Back, NOW).unwrap_err().to_string();
     assert!(error.starts_with("the key of the new root CA is not on this node"), "{error}");
-    for root in [RootCa::Old, RootCa::New] {
-        let error = RotationKeys::default().of(root).unwrap_err().to_string();
+    let cas = [ReplacedCa::Root, ReplacedCa::FrontProxy];
+    for (ca, root) in cas.into_iter().flat_map(|ca| [(ca, RootCa::Old), (ca, RootCa::New)]) {
+        let keys = RotationKeys { ca, ..RotationKeys::default() };
+        let error = keys.of(root).unwrap_err().to_string();
         let state = AbsolutePath::new("/state").unwrap();
-        let file = rotation_key(&state, root).to_string();
+        let file = rotation_key(&state, ca, root).to_string();
         let named = file.trim_start_matches("/state/");
         assert!(error.contains(&format!(" {named} in the state directory")), "{error}");
     }

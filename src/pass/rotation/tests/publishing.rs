@@ -16,6 +16,8 @@ const HOOK: &str =
 const HOOK_FIELD: &str =
     "MutatingWebhookConfiguration hook.example.org: webhooks/0/clientConfig/caBundle";
 const SERVICE: &str = "/apis/apiregistration.k8s.io/v1/apiservices/v1.example.org";
+const CLIENT_CA: &str =
+    "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication";
 const CONFIGURATION: &str = "/api/v1/namespaces/kube-system/configmaps/kubeadm-config";
 const COPY: &str = "/api/v1/namespaces/default/configmaps/kube-root-ca.crt";
 const TOKEN: &str = "/api/v1/namespaces/default/secrets/token";
@@ -161,6 +163,40 @@ async fn copies_that_the_control_plane_writes_are_waited_for() {
         objects.refuse("/apis/", 403);
         let found = published(&site, Servers, &none).await;
         assert_eq!((found.waits.len(), found.held.len()), (4, 0), "{found:?}");
+    })
+    .await;
+}
+
+/// Each API server adds the certificates of its own files, and takes out none.
+#[tokio::test(flavor = "current_thread")]
+async fn front_proxy_ca_is_waited_for_and_taken_out_at_the_end() {
+    local(async {
+        let site = Site::new().await;
+        let (old, new) = (&site.disk.intent.old, &site.disk.intent.new);
+        let pair = site.disk.intent.front_proxy.as_ref().unwrap();
+        let objects = &site.cluster.objects;
+        let put = |front_proxies: &[&Certificate]| {
+            let data = json!({"client-ca-file": pem(&[old, new]),
+                "requestheader-client-ca-file": pem(front_proxies)});
+            objects.put_at(CLIENT_CA, json!({"data": data}));
+        };
+        let none = Published::default();
+        put(&[&pair.old]);
+        let found = published(&site, Trusted, &none).await;
+        let expected = "ConfigMap kube-system/extension-apiserver-authentication does not have the \
+                        CA certificates yet";
+        assert_eq!(found.waits, [expected]);
+        put(&[&pair.old, &pair.new]);
+        for level in [Trusted, Servers] {
+            let found = published(&site, level, &none).await;
+            assert!(found.waits.is_empty() && found.held.is_empty(), "{level}: {found:?}");
+        }
+        let found = published(&site, Distrusted, &none).await;
+        assert!(found.waits.is_empty() && found.held.is_empty(), "{found:?}");
+        let data = objects.at(CLIENT_CA).unwrap()["data"].clone();
+        let expected = json!({"client-ca-file": pem(&[new]),
+            "requestheader-client-ca-file": pem(&[&pair.new])});
+        assert_eq!(data, expected);
     })
     .await;
 }

@@ -79,7 +79,8 @@ async fn renewal_starts_with_other_nodes_and_keeps_no_key() {
         site.put_node("cp1", None);
         site.put_node("cp2", None);
         let later = site.disk.intent.old.not_after.minus(days(20));
-        let intent = site.on_node(move |node| start(node, order(), later)).await.unwrap();
+        let started = site.on_node(move |node| start(node, order(), later)).await.unwrap();
+        let intent = started.intent;
         let old = &site.disk.intent.old;
         assert!(intent.is_renewal() && intent.old == *old);
         assert_eq!((&intent.new.subject, intent.goal), (&old.subject, Renewed));

@@ -90,7 +90,8 @@ impl Site {
     }
 
     pub fn put_key(&self, root: RootCa, key: &PrivateKey) {
-        let file = self.path(&rotation_key(&self.node().settings.paths.state, root));
+        let file =
+            self.path(&rotation_key(&self.node().settings.paths.state, ReplacedCa::Root, root));
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(&file, key.to_pem().unwrap().expose()).unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
@@ -114,7 +115,7 @@ impl Site {
     }
 
     pub fn key_file(&self, root: RootCa) -> PathBuf {
-        self.path(&rotation_key(&self.node().settings.paths.state, root))
+        self.path(&rotation_key(&self.node().settings.paths.state, ReplacedCa::Root, root))
     }
 
     pub fn keep(&self, generation: u64, intent: Option<SignedIntent>) {

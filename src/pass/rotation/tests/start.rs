@@ -23,7 +23,7 @@ fn order(replacement: Replacement) -> StartOrder {
     StartOrder { replacement, is_stepwise: false, operator, trust_clock: true }
 }
 
-fn made() -> StartOrder {
+pub(super) fn made() -> StartOrder {
     order(Replacement::Made(None))
 }
 
@@ -36,10 +36,10 @@ async fn started_at(
     order: StartOrder,
     now: Timestamp,
 ) -> Result<RotationIntent, OrderError> {
-    site.on_node(move |node| start(node, order, now)).await
+    site.on_node(move |node| start(node, order, now).map(|started| started.intent)).await
 }
 
-async fn started(site: &Site, order: StartOrder) -> Result<RotationIntent, OrderError> {
+pub(super) async fn started(site: &Site, order: StartOrder) -> Result<RotationIntent, OrderError> {
     started_at(site, order, NOW).await
 }
 
@@ -51,12 +51,12 @@ fn named(name: &str) -> DistinguishedName {
     DistinguishedName::from_parts(&[(NamePart::CommonName, name)]).unwrap()
 }
 
-fn root_named(name: &str) -> NewRoot {
+pub(super) fn root_named(name: &str) -> NewRoot {
     let lifetime = RootLifetime { now: NOW, tolerated_skew: days(1), validity: days(3_650) };
     new_root(&named(name), &KeyAlgorithm::EcdsaP256, &lifetime).unwrap()
 }
 
-fn etc(site: &Site, file: &str) -> PathBuf {
+pub(super) fn etc(site: &Site, file: &str) -> PathBuf {
     site.disk.dir.path().join("etc/kubernetes").join(file)
 }
 
