@@ -1,23 +1,24 @@
 //! `kubecertd ca rotate`: orders about the replacement of the root CA, and how far it is.
 
+mod roots;
+mod screen;
+
 use std::fmt::Write as _;
 
 use super::arguments::{RotateCommand, StartRotationOptions};
 use super::new_root::read_root;
-use super::out::{self, BAD, GOOD, PLAIN, SOON, paint};
+use super::out::{self, BAD, GOOD, SOON, paint};
 use super::words::date;
 use super::{Exit, Failure};
 use crate::formats::rotation_intent::RotationIntent;
-use crate::formats::x509::{Certificate, DistinguishedName, NamePart};
-use crate::model::{Agreement, NodeProgress, RotationLevel, Timestamp};
+use crate::formats::x509::{DistinguishedName, NamePart};
+use crate::model::Timestamp;
 use crate::observe::{Node, host_name};
-use crate::pass::rotation::NodeStanding;
-use crate::pass::rotation::order::{Order, Standing, carry_out, standing};
+use crate::pass::rotation::order::{Order, carry_out, standing};
 use crate::pass::rotation::preview::{RotationPreview, preview};
 use crate::pass::rotation::start::{Replacement, StartOrder, Started, start};
-
-/// The width of a bar.
-const BAR: usize = 24;
+use roots::roots;
+use screen::screen;
 
 pub(super) fn run(node: &Node, command: &RotateCommand, now: Timestamp) -> Result<Exit, Failure> {
     let order = match command {
@@ -113,16 +114,6 @@ fn plan(found: &RotationPreview) -> String {
     text
 }
 
-fn roots(RotationIntent { old, new, others, front_proxy, .. }: &RotationIntent) -> String {
-    let line = |what: &str, ca: &Certificate| {
-        format!("{what:<13} {}, until {}\n", ca.subject, date(ca.not_after))
-    };
-    let others = others.iter().map(|ca| line("Also renewed:", ca));
-    let front_proxy = front_proxy.iter().map(|pair| line("Front proxy:", &pair.new));
-    let other_cas = others.chain(front_proxy).collect::<String>();
-    line("Old root CA:", old) + &line("New root CA:", new) + &other_cas
-}
-
 /// The restarts of a replacement.
 const RESTARTED: &str = "
 Restarted on each control-plane node: kube-controller-manager six times, kube-scheduler and kubelet
@@ -200,81 +191,8 @@ fn ordered(order: &Order, intent: &RotationIntent) -> String {
 }
 
 fn status(node: &Node, now: Timestamp) -> Result<Exit, Failure> {
-    let Standing { intent, nodes } = standing(node, now)?;
-    out::print(&screen(&intent, &nodes));
+    out::print(&screen(&standing(node, now)?, now));
     Ok(Exit::Fine)
-}
-
-/// The whole screen.
-fn screen(intent: &RotationIntent, nodes: &[NodeStanding]) -> String {
-    let Agreement { from, to, .. } = intent.agreement;
-    let mut text = roots(intent);
-    let _ = writeln!(text, "Started:      {} by {}", intent.started, intent.operator);
-    let goal = if intent.is_stepwise { ", each level is ordered" } else { "" };
-    let _ = writeln!(text, "Goal:         {}{goal}", intent.goal);
-    if let Some(reason) = &intent.paused {
-        let _ = writeln!(text, "{}       {reason}", paint(SOON, "Paused:"));
-    }
-    text.push('\n');
-    for level in levels(intent) {
-        let have = nodes.iter().filter(|node| has(node, &intent.agreement, level)).count();
-        let full = BAR.checked_mul(have).and_then(|part| part.checked_div(nodes.len()));
-        let full = full.unwrap_or_default().min(BAR);
-        let bar = "#".repeat(full) + &"-".repeat(BAR.saturating_sub(full));
-        let is_all = have == nodes.len() && !nodes.is_empty();
-        let style = if is_all { GOOD } else { PLAIN };
-        let _ =
-            writeln!(text, "  {level:<12} {}  {have} of {} nodes", paint(style, &bar), nodes.len());
-    }
-    let waiting: Vec<_> =
-        nodes.iter().filter_map(|node| node.waits(intent).map(|why| (node, why))).collect();
-    if !waiting.is_empty() {
-        text.push_str("\nWaited for:\n");
-    }
-    for (node, why) in waiting {
-        let style = if node.progress.is_none() { BAD } else { SOON };
-        let _ = writeln!(text, "  {}", paint(style, &why));
-    }
-    text.push_str(&next(intent, from == to && to == intent.goal && all_done(intent, nodes)));
-    text
-}
-
-/// The levels that are shown.
-fn levels(intent: &RotationIntent) -> Vec<RotationLevel> {
-    if intent.is_renewal() {
-        return vec![RotationLevel::Renewed];
-    }
-    RotationLevel::ALL.into_iter().filter(|level| *level != RotationLevel::Rest).collect()
-}
-
-fn all_done(intent: &RotationIntent, nodes: &[NodeStanding]) -> bool {
-    nodes.iter().all(|node| node.waits(intent).is_none())
-}
-
-/// What the operator can order when the goal is reached.
-fn next(intent: &RotationIntent, is_reached: bool) -> String {
-    if !is_reached {
-        return String::new();
-    }
-    match intent.goal {
-        RotationLevel::Servers => {
-            "\nAll certificates are of the new root CA. `kubecertd ca rotate \
-            complete` ends the trust in the old one; `kubecertd ca rotate back` undoes it.\n"
-                .to_owned()
-        }
-        level if level.is_end() => String::new(),
-        level => format!(
-            "\nAll nodes have level {level}. `kubecertd ca rotate step` orders the next one.\n"
-        ),
-    }
-}
-
-/// Whether a node has a level.
-fn has(node: &NodeStanding, agreement: &Agreement, level: RotationLevel) -> bool {
-    let Agreement { generation, from, to } = *agreement;
-    let is_done = node.progress == Some(NodeProgress { generation, is_done: true });
-    let reached = if is_done { to } else { from.min(to) };
-    level <= reached
 }
 
 #[cfg(test)]
@@ -291,24 +209,5 @@ mod tests {
         for wrong in ["kubernetes", "XX=a", "", "CN="] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn node_has_levels_up_to_the_one_it_reported() {
-        use RotationLevel::{Clients, Servers, Trusted};
-        let agreement = Agreement { generation: 7, from: Trusted, to: Clients };
-        let node = |generation, is_done| NodeStanding {
-            node: "cp1".to_owned(),
-            progress: Some(NodeProgress { generation, is_done }),
-            reason: None,
-        };
-        let levels = |node: &NodeStanding| {
-            [Trusted, Clients, Servers].map(|level| has(node, &agreement, level))
-        };
-        assert_eq!(levels(&node(7, true)), [true, true, false]);
-        assert_eq!(levels(&node(7, false)), [true, false, false]);
-        assert_eq!(levels(&node(6, true)), [true, false, false]);
-        let back = Agreement { generation: 8, from: Clients, to: Trusted };
-        assert!(!has(&node(8, false), &back, Clients));
     }
 }

@@ -20,9 +20,9 @@ pub(super) mod report;
 pub mod start;
 mod step;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
-pub use self::coordinate::NodeStanding;
+pub use self::coordinate::{NodeStanding, WaitReason};
 use self::kept::remove_old_key;
 pub use self::kept::{Rotation, RotationError, read_rotation};
 pub use self::report::RotationReport;
@@ -157,7 +157,9 @@ impl Pass<'_> {
         let generation = report.agreement.generation;
         let standing = KeptStanding {
             progress: NodeProgress { generation, is_done: report.is_done },
-            waits: report.waits.clone(),
+            // An order to pause is in the intent.
+            waits: report.waits.clone().filter(|_| !report.is_paused),
+            objects: report.objects.clone(),
             held: report.held.clone(),
         };
         let standing = Some(standing).filter(|_| kept.intent.is_some());

@@ -104,7 +104,7 @@ fn rotation_progress(pass: PassView<'_>) -> Option<String> {
     match report.rotation.as_ref().filter(|one| !one.is_over) {
         Some(found) => {
             let level = found.agreement.to;
-            let waits = found.waits.as_ref().map(|waits| format!("; this node waits: {waits}"));
+            let waits = found.first_wait().map(|waits| format!("; this node waits: {waits}"));
             Some(format!("The nodes go to level {level}{}", waits.unwrap_or_default()))
         }
         None => report.rotation_trouble.as_ref().map(|_| "It can't be read.".to_owned()),

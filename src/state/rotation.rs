@@ -44,8 +44,11 @@ pub struct KeptRotation {
 pub struct KeptStanding {
     /// Its progress.
     pub progress: NodeProgress,
-    /// What it waits for.
+    /// What it waits for itself.
     pub waits: Option<String>,
+    /// Why objects of the API are waited for, where it coordinates the nodes.
+    #[serde(default)]
+    pub objects: Vec<String>,
     /// What an operator has to see to.
     pub held: Option<String>,
 }

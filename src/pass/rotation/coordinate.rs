@@ -12,7 +12,9 @@ use super::report::RotationReport;
 use crate::cluster::{ClusterApi, RotationObject};
 use crate::formats::rotation_intent::{RotationIntent, SignedIntent};
 use crate::formats::x509::PrivateKey;
-use crate::model::{Agreement, FoundReport, NodeProgress, ReportedNode, RotationLevel};
+use crate::model::{
+    Agreement, AlarmCounts, NodeProgress, NodeRole, ReportedNode, RotationLevel, Timestamp,
+};
 use crate::observe::{Node, node_name};
 use crate::pass::Pass;
 use crate::plan::{ca_file_at, next_agreement};
@@ -24,17 +26,40 @@ use crate::sys::block_on;
 pub struct NodeStanding {
     /// Its name.
     pub node: String,
+    /// Its role, by its labels.
+    pub role: NodeRole,
     /// Its progress; `None` where it reports none.
     pub progress: Option<NodeProgress>,
-    /// What it waits for, or what an operator has to see to, where that is known.
-    pub reason: Option<String>,
+    /// When it reported last; `None` where no report of it can be read.
+    pub reported: Option<Timestamp>,
+    /// What it waits for itself, where that is known.
+    pub waits: Option<String>,
+    /// What an operator has to see to, where that is known.
+    pub held: Option<String>,
+}
+
+/// Why a node is waited for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WaitReason {
+    /// No report of it can be read.
+    NoReport,
+    /// An operator has to see to this.
+    Held(String),
+    /// It waits for this.
+    Waits(String),
+    /// It has reported nothing by the present agreement yet.
+    NotRead,
+    /// It has not everything of the level yet; the reason is not known.
+    OnItsWay,
 }
 
 /// What came of a coordination.
 #[derive(Debug)]
 pub(super) enum Coordinated {
-    /// Nothing changes.
-    Waits(Vec<String>),
+    /// Nothing changes, since the intent says so or is another one now.
+    Stands(String),
+    /// Nothing changes until these nodes and these objects are done.
+    Waits { nodes: Vec<String>, objects: Vec<String> },
     /// The nodes work by this intent from now on.
     Agreed(Box<RotationIntent>),
     /// The rotation is over.
@@ -65,13 +90,20 @@ impl Pass<'_> {
         let node = self.node;
         let generation = report.agreement.generation;
         let own = NodeProgress { generation, is_done: report.is_done };
-        let own = NodeStanding { node: name, progress: Some(own), reason: None };
+        let own = NodeStanding {
+            node: name,
+            role: NodeRole::ControlPlane,
+            progress: Some(own),
+            reported: None,
+            waits: None,
+            held: None,
+        };
         let mut held = Vec::new();
         let coordinated = block_on(coordinate(node, rotation, &own, &mut held));
         report.held = report.held.take().or(held.into_iter().next());
         match coordinated.map_err(|e| e.to_string()).map(|one| one.map_err(|e| e.to_string())) {
-            Ok(Ok(Coordinated::Waits(reasons))) => {
-                report.waits = report.waits.take().or(reasons.into_iter().next());
+            Ok(Ok(Coordinated::Waits { nodes, objects })) => {
+                (report.nodes, report.objects) = (nodes, objects);
             }
             Ok(Ok(Coordinated::Agreed(intent))) => {
                 let Agreement { from, to, .. } = intent.agreement;
@@ -85,7 +117,7 @@ impl Pass<'_> {
                 self.note(forget(node, rotation, self.orders.clock.now()));
                 self.emit(crate::pass::Event::RotationOver(report.goal));
             }
-            Ok(Err(reason)) | Err(reason) => {
+            Ok(Ok(Coordinated::Stands(reason)) | Err(reason)) | Err(reason) => {
                 report.waits = report.waits.take().or(Some(reason));
             }
         }
@@ -101,24 +133,24 @@ pub(super) async fn coordinate(
     let api = administrator_api(node).await?;
     let object = api.rotation().await?.ok_or(RotationError::Deleted)?;
     if object.signed != rotation.signed {
-        return Ok(Coordinated::Waits(vec!["a newer intent is in the cluster".to_owned()]));
+        return Ok(Coordinated::Stands("a newer intent is in the cluster".to_owned()));
     }
     let intent = &rotation.intent;
     // Of a rotation that is paused on the way nothing is written.
     if let Some(reason) = &intent.paused {
-        return Ok(Coordinated::Waits(vec![format!("it is paused: {reason}")]));
+        return Ok(Coordinated::Stands(format!("it is paused: {reason}")));
     }
     let standings = standings(&api, intent, own).await?;
-    let waits: Vec<_> = standings.iter().filter_map(|one| one.waits(intent)).collect();
+    let nodes: Vec<_> = standings.iter().filter_map(|one| one.waits_in_words(intent)).collect();
     let (kept, _) = KeptRotation::read(&node.root, &node.settings.paths.state);
     let authority = root_authority(node)?;
-    let Published { waits: of_objects, held: stops, written } =
+    let Published { waits: objects, held: stops, written } =
         publish(&api, node, authority, intent, kept.written.clone()).await;
     if written != kept.written {
         let kept = KeptRotation { written, ..kept };
         kept.write(&node.root, &node.settings.paths.state)?;
     }
-    let objects_are_done = of_objects.is_empty() && stops.is_empty();
+    let objects_are_done = objects.is_empty() && stops.is_empty();
     held.extend(stops);
     let progress: Vec<_> = standings.iter().map(NodeStanding::progress).collect();
     match next_agreement(&intent.agreement, intent.goal, &progress, objects_are_done) {
@@ -127,11 +159,11 @@ pub(super) async fn coordinate(
             write(node, &api, &object, rotation, &next).await?;
             Ok(Coordinated::Agreed(Box::new(next)))
         }
-        None if waits.is_empty() && objects_are_done && is_over(intent) => {
+        None if nodes.is_empty() && objects_are_done && is_over(intent) => {
             finish(&api, &object, intent).await?;
             Ok(Coordinated::Over)
         }
-        None => Ok(Coordinated::Waits(waits.into_iter().chain(of_objects).collect())),
+        None => Ok(Coordinated::Waits { nodes, objects }),
     }
 }
 
@@ -153,14 +185,26 @@ pub(super) async fn standings_of(
 ) -> Result<Vec<NodeStanding>, RotationError> {
     let nodes = api.nodes().await?.answer.into_iter();
     let nodes = nodes.filter(|one| !intent.without.contains(&one.name));
-    let standing = |ReportedNode { name, report, .. }| {
-        let progress = match report {
-            FoundReport::Read(report) => report.rotation,
-            FoundReport::Absent | FoundReport::Unreadable(_) => None,
-        };
-        NodeStanding { node: name, progress, reason: None }
+    let standing = |ReportedNode { name, role, report }| {
+        let report = report.read();
+        let progress = report.and_then(|report| report.rotation);
+        let is_done = progress.is_some_and(|progress| progress.is_done);
+        let alarm = report.filter(|_| !is_done).and_then(|report| severe_alarm(&report.alarms));
+        NodeStanding {
+            node: name,
+            role,
+            progress,
+            reported: report.map(|report| report.at),
+            waits: None,
+            held: alarm.map(|text| format!("alarm: {text}")),
+        }
     };
     Ok(nodes.map(standing).collect())
+}
+
+/// The text of the worst alarm, where that is more than the one that every node has meanwhile.
+fn severe_alarm(alarms: &AlarmCounts) -> Option<&str> {
+    alarms.worst.as_deref().filter(|_| alarms.critical > 0 || alarms.major > 0)
 }
 
 impl NodeStanding {
@@ -168,23 +212,38 @@ impl NodeStanding {
         self.progress.unwrap_or(NodeProgress { generation: 0, is_done: false })
     }
 
+    /// Whether the node has everything of the level to which the nodes work.
+    #[must_use]
+    pub fn is_done(&self, intent: &RotationIntent) -> bool {
+        let generation = intent.agreement.generation;
+        self.progress == Some(NodeProgress { generation, is_done: true })
+    }
+
     /// Why the node is waited for; `None` where it is done.
     #[must_use]
-    pub fn waits(&self, intent: &RotationIntent) -> Option<String> {
+    pub fn wait_reason(&self, intent: &RotationIntent) -> Option<WaitReason> {
         let generation = intent.agreement.generation;
-        let node = &self.node;
+        let held = self.held.clone().map(WaitReason::Held);
+        let known = held.or(self.waits.clone().map(WaitReason::Waits));
         match self.progress {
-            None => Some(format!("{node} does not report: does kubecertd run there?")),
-            Some(progress) if progress.generation != generation => {
-                Some(format!("{node} has not read the present agreement yet"))
+            None if self.reported.is_none() => Some(WaitReason::NoReport),
+            Some(progress) if progress.generation == generation => {
+                // One that is done may still wait for the API, or an operator.
+                known.or((!progress.is_done).then_some(WaitReason::OnItsWay))
             }
-            Some(progress) if !progress.is_done => Some(match &self.reason {
-                Some(reason) => format!("{node}: {reason}"),
-                None => format!("{node} is on its way"),
-            }),
-            // The objects of the API, or an operator.
-            Some(_) => self.reason.as_ref().map(|reason| format!("{node}: {reason}")),
+            None | Some(_) => Some(WaitReason::NotRead),
         }
+    }
+
+    /// The same as a sentence.
+    fn waits_in_words(&self, intent: &RotationIntent) -> Option<String> {
+        let node = &self.node;
+        Some(match self.wait_reason(intent)? {
+            WaitReason::NoReport => format!("{node} does not report: does kubecertd run there?"),
+            WaitReason::Held(reason) | WaitReason::Waits(reason) => format!("{node}: {reason}"),
+            WaitReason::NotRead => format!("{node} has not read the present agreement yet"),
+            WaitReason::OnItsWay => format!("{node} is on its way"),
+        })
     }
 }
 

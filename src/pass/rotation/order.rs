@@ -44,6 +44,10 @@ pub struct Standing {
     pub intent: RotationIntent,
     /// The nodes, as they report.
     pub nodes: Vec<NodeStanding>,
+    /// Why objects of the API are waited for, as this node found them last.
+    pub objects: Vec<String>,
+    /// When the intent was written, by the API server's clock; `None` where it does not say.
+    pub changed: Option<Timestamp>,
 }
 
 /// Why an order is refused. Nothing was changed then.
@@ -187,11 +191,16 @@ pub fn standing(node: &Node, now: Timestamp) -> Result<Standing, OrderError> {
         let mut nodes = standings_of(&api, &intent).await?;
         let name = own_name(node, now);
         let own = nodes.iter_mut().find(|one| name.as_ref() == Some(&one.node));
-        if let (Some(own), Some(KeptStanding { progress, waits, held })) = (own, kept.standing) {
+        let mut objects = Vec::new();
+        if let (Some(own), Some(standing)) = (own, kept.standing) {
             // It is newer than what was reported to the cluster.
-            (own.progress, own.reason) = (Some(progress), held.or(waits));
+            let KeptStanding { progress, waits, held, objects: of_api } = standing;
+            (own.progress, own.waits, own.held) = (Some(progress), waits, held);
+            if progress.generation == intent.agreement.generation {
+                objects = of_api;
+            }
         }
-        Ok(Standing { intent, nodes })
+        Ok(Standing { intent, nodes, objects, changed: object.written })
     })?
 }
 
@@ -283,6 +292,22 @@ pub(super) fn next(
         }
     }
     Ok(next)
+}
+
+/// The orders that make a difference now. The reason of a pause stands for any other one.
+#[must_use]
+pub fn offered(intent: &RotationIntent) -> Vec<Order> {
+    let Agreement { from, to, .. } = intent.agreement;
+    let is_settled = from == to && to == intent.goal;
+    let forth = match (&intent.paused, is_settled) {
+        (Some(_), _) => Some(Order::Resume),
+        (None, false) => Some(Order::Pause("REASON".to_owned())),
+        (None, true) if to == RotationLevel::Servers => Some(Order::Complete),
+        (None, true) if to.is_end() => return Vec::new(),
+        (None, true) => Some(Order::Step),
+    };
+    let back = (intent.goal != RotationLevel::Rest).then_some(Order::Back);
+    forth.into_iter().chain(back).collect()
 }
 
 /// The bridge for clients that know the new root alone.

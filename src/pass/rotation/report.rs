@@ -16,6 +16,10 @@ pub struct RotationReport {
     pub made: Vec<RotationStep>,
     /// What this node waits for; `None` where nothing holds it up.
     pub waits: Option<String>,
+    /// Why nodes are waited for, where this node coordinates them and is done itself.
+    pub nodes: Vec<String>,
+    /// Why objects of the API are waited for.
+    pub objects: Vec<String>,
     /// What an operator has to see to: the rotation goes no further without.
     pub held: Option<String>,
     /// Whether an operator has paused it.
@@ -32,9 +36,18 @@ impl RotationReport {
             is_done: false,
             made: Vec::new(),
             waits: None,
+            nodes: Vec::new(),
+            objects: Vec::new(),
             held: None,
             is_paused: rotation.intent.paused.is_some(),
             is_over: false,
         }
+    }
+
+    /// The first thing that is waited for: on this node, on another one, or in the API.
+    #[must_use]
+    pub fn first_wait(&self) -> Option<&str> {
+        let others = self.nodes.iter().chain(&self.objects).map(String::as_str);
+        self.waits.as_deref().into_iter().chain(others).next()
     }
 }

@@ -6,7 +6,7 @@ mod front_proxy;
 mod orders;
 mod publishing;
 mod renewal;
-mod site;
+pub(crate) mod site;
 mod start;
 
 use std::path::Path;
@@ -33,7 +33,7 @@ use crate::sys::{FixedClock, Root};
 /// A time at which the certificates of the trees are valid.
 const NOW: Timestamp = Timestamp::from_seconds(1_796_000_000);
 
-struct Disk {
+pub(crate) struct Disk {
     dir: tempfile::TempDir,
     old: PrivateKey,
     intent: RotationIntent,

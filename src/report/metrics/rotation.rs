@@ -50,6 +50,8 @@ mod tests {
             is_done: true,
             made: Vec::new(),
             waits: None,
+            nodes: Vec::new(),
+            objects: Vec::new(),
             held: None,
             is_paused: false,
             is_over: false,

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::site::{OBJECT, ROLES, Site, agreement, object_of};
+use super::site::{COPY, OBJECT, ROLES, Site, agreement, object_of};
 use super::*;
 use crate::cluster::tests::local;
 use crate::observe::signing_files;
@@ -10,7 +10,6 @@ use crate::pass::rotation::kept::{administrator_api, root_authority};
 
 use RotationLevel::{Clients, Distrusted, Rest, Servers, Staged, Trusted};
 
-const COPY: &str = "/api/v1/namespaces/default/configmaps/kube-root-ca.crt";
 const CERTS: &str = "/api/v1/namespaces/kube-system/secrets/kubeadm-certs";
 
 /// What a pass of the node `cp1`, which is done or not, makes of the agreement.
@@ -32,7 +31,7 @@ async fn waits(site: &Site, is_done: bool) -> Option<String> {
     let report = coordinated(site, is_done).await;
     assert_eq!(before, (site.intent_of_cluster(), site.kept()), "{report:?}");
     assert_eq!((report.is_done, report.is_over), (is_done, false));
-    report.waits
+    report.first_wait().map(str::to_owned)
 }
 
 #[tokio::test(flavor = "current_thread")]

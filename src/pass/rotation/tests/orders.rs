@@ -1,13 +1,18 @@
 //! The orders on the way, in every state of a rotation.
 
-use super::site::{OBJECT, Site, agreement, object_of};
+use serde_json::json;
+
+use super::site::{COPY, OBJECT, Site, agreement, object_of};
 use super::*;
 use crate::act::RotationKeys;
 use crate::cluster::tests::local;
+use crate::formats::node_report::write;
 use crate::formats::rotation_intent::SignedIntent;
-use crate::model::AbsolutePath;
+use crate::model::{AbsolutePath, AlarmCounts, NodeReport};
 use crate::pass::rotation::kept::{forget, remove_old_key};
-use crate::pass::rotation::order::{Order, OrderError, carry_out, next, standing};
+use crate::pass::rotation::order::{
+    Order, OrderError, Standing, carry_out, next, offered, standing,
+};
 use crate::state::rotation_key;
 
 use RotationLevel::{Clients, Distrusted, Rest, Servers, Staged, Trusted};
@@ -313,21 +318,129 @@ async fn status_shows_all_nodes_and_the_own_state() {
         site.put_node("cp1", Some((6, true)));
         site.put_node("cp2", Some((7, true)));
         site.put_node("w1", None);
-        let node = site.node();
         let standing_of_pass = KeptStanding {
             progress: NodeProgress { generation: 7, is_done: false },
             waits: Some("kubelet is restarted".to_owned()),
             held: None,
+            objects: vec!["a caBundle".to_owned()],
         };
-        let kept = KeptRotation { standing: Some(standing_of_pass), ..site.kept() };
-        kept.write(&node.root, &node.settings.paths.state).unwrap();
+        site.keep_standing(standing_of_pass.clone());
         let found = site.on_node(|node| standing(node, NOW)).await.unwrap();
         assert_eq!(found.intent.agreement, agreement(7, Staged, Trusted));
-        let shown: Vec<_> = found.nodes.iter().map(|one| one.waits(&found.intent)).collect();
+        let reasons = |found: &Standing| {
+            let reasons = found.nodes.iter().map(|one| one.wait_reason(&found.intent));
+            reasons.collect::<Vec<_>>()
+        };
         // Newer than its report.
-        let own = "cp1: kubelet is restarted".to_owned();
-        let absent = "w1 does not report: does kubecertd run there?".to_owned();
-        assert_eq!(shown, [Some(own), None, Some(absent)]);
+        let own = Some(WaitReason::Waits("kubelet is restarted".to_owned()));
+        assert_eq!(reasons(&found), [own, None, Some(WaitReason::NoReport)]);
+        assert_eq!(found.objects, ["a caBundle"]);
+        // What it found by an earlier agreement is no more known.
+        let progress = NodeProgress { generation: 6, is_done: true };
+        site.keep_standing(KeptStanding { progress, ..standing_of_pass });
+        let found = site.on_node(|node| standing(node, NOW)).await.unwrap();
+        assert_eq!(reasons(&found)[0], Some(WaitReason::NotRead));
+        assert_eq!(found.objects, Vec::<String>::new());
     })
     .await;
+}
+
+/// The node that coordinates waits for the other one, and does not say so a second time.
+#[tokio::test(flavor = "current_thread")]
+async fn node_that_is_waited_for_is_named_once() {
+    local(async {
+        let site = Site::at(agreement(7, Staged, Trusted), Servers).await;
+        site.put_node("cp1", None);
+        site.put_node("w1", None);
+        site.cluster.objects.put_at(COPY, json!({"data": {"ca.crt": "old"}}));
+        site.in_pass(|pass| {
+            let rotation = read_rotation(pass.node).unwrap().unwrap();
+            let mut report = RotationReport::new(&rotation);
+            report.is_done = true;
+            pass.coordinate_as("cp1".to_owned(), &rotation, &mut report);
+            assert_eq!(report.nodes, ["w1 does not report: does kubecertd run there?"]);
+            assert_eq!(report.first_wait(), report.nodes.first().map(String::as_str));
+            assert_eq!(pass.keep_standing(&report), None);
+        })
+        .await;
+        let found = site.on_node(|node| standing(node, NOW)).await.unwrap();
+        let reasons = found.nodes.iter().map(|one| one.wait_reason(&found.intent));
+        assert_eq!(reasons.collect::<Vec<_>>(), [None, Some(WaitReason::NoReport)]);
+        assert!(found.objects[0].contains("kube-root-ca.crt"), "{:?}", found.objects);
+        assert_eq!(found.objects.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn report_of_another_node_says_when_and_why() {
+    local(async {
+        let site = Site::at(agreement(7, Staged, Trusted), Servers).await;
+        let put = |rotation, alarms| {
+            let report = NodeReport { rotation, alarms, ..NodeReport::fine(NOW.minus(days(1))) };
+            site.cluster.objects.put_node("w1", &[], Some(&write(&report)));
+        };
+        let found = || async {
+            let found = site.on_node(|node| standing(node, NOW)).await.unwrap();
+            (found.nodes[0].reported, found.nodes[0].wait_reason(&found.intent))
+        };
+        let at = Some(NOW.minus(days(1)));
+        let progress = |is_done| Some(NodeProgress { generation: 7, is_done });
+        let worst = Some("The update of the root CA does not go on.".to_owned());
+        let severe = AlarmCounts { major: 1, worst, ..AlarmCounts::default() };
+        put(progress(false), severe.clone());
+        let reason = "alarm: The update of the root CA does not go on.".to_owned();
+        assert_eq!(found().await, (at, Some(WaitReason::Held(reason))));
+        // The alarm that every node has meanwhile says nothing.
+        put(progress(false), AlarmCounts { major: 0, minor: 1, ..severe.clone() });
+        assert_eq!(found().await, (at, Some(WaitReason::OnItsWay)));
+        put(progress(true), severe);
+        assert_eq!(found().await, (at, None));
+        put(None, AlarmCounts::default());
+        assert_eq!(found().await, (at, Some(WaitReason::NotRead)), "it does report");
+    })
+    .await;
+}
+
+/// The stand-in of the API keeps no record of its own.
+#[tokio::test(flavor = "current_thread")]
+async fn time_of_the_last_change_is_that_of_the_server() {
+    local(async {
+        let site = Site::at(agreement(7, Staged, Trusted), Servers).await;
+        let changed = || async { site.on_node(|node| standing(node, NOW)).await.unwrap().changed };
+        assert_eq!(changed().await, None);
+        site.put_writers(&[
+            ("kubecertd", "2026-11-30T08:00:00Z"),
+            ("kubecertd", "2026-11-30T09:00:00Z"),
+            ("kubectl-label", "2026-11-30T10:00:00Z"),
+        ]);
+        assert_eq!(changed().await, "2026-11-30T09:00:00Z".parse().ok());
+    })
+    .await;
+}
+
+#[test]
+fn offered_orders_make_a_difference_in_every_state() {
+    let disk = Disk::of(TREES[0]);
+    for (found, goal) in states() {
+        for paused in [None, Some("a reason".to_owned())] {
+            let mut rotation = disk.rotation(found.to);
+            let intent = RotationIntent { agreement: found, goal, paused, ..rotation.intent };
+            rotation.intent = intent.clone();
+            let offered = offered(&intent);
+            for order in &offered {
+                let after = next(&rotation, order, NOW).unwrap();
+                assert_ne!((after.goal, &after.paused), (goal, &intent.paused), "{order:?}");
+            }
+            let is_over = is_settled(found, goal) && goal.is_end();
+            for order in [Order::Step, Order::Complete] {
+                let is_accepted = next(&rotation, &order, NOW).is_ok();
+                let expected = is_accepted && intent.paused.is_none() && !is_over;
+                assert_eq!(offered.contains(&order), expected, "{order:?} at {found:?}, {goal}");
+            }
+            let is_paused = intent.paused.is_some();
+            assert_eq!(offered.contains(&Order::Resume), is_paused);
+            assert_eq!(offered.is_empty(), is_over && !is_paused, "{found:?}, {goal}");
+        }
+    }
 }

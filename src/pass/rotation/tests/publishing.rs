@@ -3,7 +3,7 @@
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 
-use super::site::{Site, agreement};
+use super::site::{COPY, Site, agreement};
 use super::*;
 use crate::cluster::tests::local;
 use crate::pass::rotation::kept::{administrator_api, root_authority};
@@ -19,7 +19,6 @@ const SERVICE: &str = "/apis/apiregistration.k8s.io/v1/apiservices/v1.example.or
 const CLIENT_CA: &str =
     "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication";
 const CONFIGURATION: &str = "/api/v1/namespaces/kube-system/configmaps/kubeadm-config";
-const COPY: &str = "/api/v1/namespaces/default/configmaps/kube-root-ca.crt";
 const TOKEN: &str = "/api/v1/namespaces/default/secrets/token";
 
 fn pem(roots: &[&Certificate]) -> String {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::site::{OBJECT, ROLES, Site, agreement};
+use super::site::{COPY, OBJECT, ROLES, Site, agreement};
 use super::*;
 use crate::cluster::tests::local;
 use crate::pass::ca_renewal::renewed_others;
@@ -14,7 +14,6 @@ use crate::pass::rotation::start::{Replacement, StartOrder, start};
 use RotationLevel::{Renewed, Rest};
 
 const CONFIGURATION: &str = "/api/v1/namespaces/kube-system/configmaps/kubeadm-config";
-const COPY: &str = "/api/v1/namespaces/default/configmaps/kube-root-ca.crt";
 
 fn order() -> StartOrder {
     let operator = "root@cp1".to_owned();
@@ -134,9 +133,9 @@ async fn renewal_is_over_when_all_nodes_and_objects_have_it() {
                 report
             })
         };
-        assert_eq!(coordinated().await.waits.as_deref(), Some("cp2 is on its way"));
+        assert_eq!(coordinated().await.first_wait(), Some("cp2 is on its way"));
         site.put_node("cp2", Some((7, true)));
-        let waits = coordinated().await.waits.unwrap();
+        let waits = coordinated().await.first_wait().unwrap().to_owned();
         assert!(waits.contains("ConfigMaps kube-root-ca.crt are outdated"), "{waits}");
         copy(&site.disk.intent.new);
         assert_eq!(coordinated().await.agreement, agreement(8, Renewed, Renewed));

@@ -11,17 +11,19 @@ use crate::cluster::tests::Cluster;
 use crate::formats::kubeconfig::{Kubeconfig, PemSource, splice_authority};
 use crate::formats::node_report::write;
 use crate::formats::rotation_intent::SignedIntent;
+use crate::formats::x509::DistinguishedName;
 use crate::model::{AbsolutePath, NodeReport};
 use crate::state::rotation_key;
 
 pub(super) const OBJECT: &str = "/api/v1/namespaces/kube-system/configmaps/kubecertd-root-ca";
+pub(super) const COPY: &str = "/api/v1/namespaces/default/configmaps/kube-root-ca.crt";
 pub(super) const ROLES: [&str; 2] = [
     "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/roles/kubecertd-root-ca",
     "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/rolebindings/kubecertd-root-ca",
 ];
 const CLUSTER: &str = "/api/v1/namespaces/kube-system";
 
-pub(super) struct Site {
+pub(crate) struct Site {
     pub disk: Disk,
     pub cluster: Cluster,
 }
@@ -70,6 +72,16 @@ impl Site {
         site
     }
 
+    /// The same with another new root, of this name.
+    pub fn replaced_by(mut self, subject: &DistinguishedName) -> Self {
+        let lifetime = RootLifetime { now: NOW, tolerated_skew: days(1), validity: days(7_300) };
+        let NewRoot { certificate: new, key } =
+            new_root(subject, &KeyAlgorithm::EcdsaP256, &lifetime).unwrap();
+        self.disk.intent.bridge = Some(bridge_of(&new, &self.disk.intent.old, &self.disk.old));
+        (self.disk.intent.new, self.disk.new) = (new, key);
+        self
+    }
+
     pub fn put_cluster(&self, uid: &str) {
         self.cluster.objects.put_at(CLUSTER, json!({"metadata": {"uid": uid}}));
     }
@@ -87,6 +99,14 @@ impl Site {
 
     pub fn put_signed(&self, signed: &SignedIntent) {
         self.cluster.objects.put_at(OBJECT, object_of(signed));
+    }
+
+    /// Gives the object of the rotation a record of its writers, each with a time.
+    pub fn put_writers(&self, writers: &[(&str, &str)]) {
+        let record = |(manager, time): &(&str, &str)| json!({"manager": manager, "time": time});
+        let mut object = self.cluster.objects.at(OBJECT).unwrap();
+        object["metadata"]["managedFields"] = writers.iter().map(record).collect();
+        self.cluster.objects.put_at(OBJECT, object);
     }
 
     pub fn put_key(&self, root: RootCa, key: &PrivateKey) {
@@ -124,6 +144,13 @@ impl Site {
         kept.write(&node.root, &node.settings.paths.state).unwrap();
     }
 
+    /// Has this node have found this in its last pass.
+    pub fn keep_standing(&self, standing: KeptStanding) {
+        let node = self.node();
+        let kept = KeptRotation { standing: Some(standing), ..self.kept() };
+        kept.write(&node.root, &node.settings.paths.state).unwrap();
+    }
+
     pub fn kept(&self) -> KeptRotation {
         let node = self.node();
         let (kept, note) = KeptRotation::read(&node.root, &node.settings.paths.state);
@@ -151,7 +178,7 @@ impl Site {
     }
 
     /// Does something in a pass on this node.
-    pub async fn in_pass<T: Send + 'static>(
+    pub(in crate::pass) async fn in_pass<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Pass<'_>) -> T + Send + 'static,
     ) -> T {
@@ -186,6 +213,6 @@ pub(super) fn object_of(signed: &SignedIntent) -> Value {
     json!({"data": {"intent.json": signed.document, "signatures": signed.signatures.join("\n")}})
 }
 
-pub(super) fn agreement(generation: u64, from: RotationLevel, to: RotationLevel) -> Agreement {
+pub(crate) fn agreement(generation: u64, from: RotationLevel, to: RotationLevel) -> Agreement {
     Agreement { generation, from, to }
 }
