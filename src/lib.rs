@@ -37,6 +37,7 @@ pub mod sys;
 #[cfg(test)]
 #[path = "../tests/common"]
 mod common {
+    pub mod pictures;
     pub mod requirements;
     mod requirements_tests;
     pub mod trees;

@@ -15,6 +15,7 @@
 
 #[path = "../common"]
 mod common {
+    pub mod pictures;
     pub mod requirements;
 }
 mod configuration;

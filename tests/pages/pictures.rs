@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use kubecertd::demo::{DemoNode, NodePlan};
 use kubecertd::sys::{Clock as _, SystemClock};
 
-use crate::repository_path;
+use crate::common::pictures::{comparable, picture_text};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kubecertd");
 
@@ -51,20 +51,4 @@ fn picture_of_status_shows_its_table() {
         let name = comparable(row.split_whitespace().next().unwrap());
         assert!(picture.contains(&name), "{name}: run packaging/pictures\n{status}");
     }
-}
-
-/// Returns the text of a picture, to be compared.
-fn picture_text(name: &str) -> String {
-    let path = repository_path(&format!("docs/{name}.svg"));
-    let svg = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let (_, drawn) = svg.split_once("<text").unwrap();
-    // Each piece is what is between < and >, and the text that follows.
-    let text: String =
-        drawn.split('<').filter_map(|piece| piece.split_once('>')).map(|p| p.1).collect();
-    comparable(&text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
-}
-
-/// Removes white space, as lines are wrapped in pictures, and numbers, as dates change.
-fn comparable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_whitespace() && !c.is_ascii_digit()).collect()
 }

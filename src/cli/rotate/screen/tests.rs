@@ -1,5 +1,7 @@
 //! The whole screen, in each state of a rotation.
 
+mod picture;
+
 use std::time::Duration;
 
 use super::*;
