@@ -51,7 +51,6 @@ pub fn by_new_key(_: &mut Node) {
     node.remove_machine();
 }
 
-<<<<<<< HEAD
 fn replaced_by_new_key(node: &Node) {
     let old = roots(node).remove(0);
     let knows_old = Meter::that_trusts(node, std::slice::from_ref(&old));
@@ -122,10 +121,7 @@ fn front_proxies_of_rotation(node: &Node) -> [Certificate; 2] {
     })
 }
 
-/// Waits until the status of a rotation has this text.
-=======
 /// Waits until the status of a rotation has this text, with one space between columns.
->>>>>>> d4f20ec (Show how far a rotation of the root CA is, and what it waits for)
 pub fn wait_for_rotation(node: &Node, text: &str) {
     node.wait_within(ROTATION_TIMEOUT, text, |node| {
         let shown = node.try_exec("kubecertd ca rotate status");

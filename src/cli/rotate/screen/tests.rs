@@ -35,6 +35,7 @@ fn intent(from: RotationLevel, to: RotationLevel, goal: RotationLevel) -> Rotati
         bridge: None,
         bridge_back: None,
         others: Vec::new(),
+        front_proxy: None,
         agreement: Agreement { generation: GENERATION, from, to },
         goal,
         is_stepwise: false,
