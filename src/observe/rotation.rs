@@ -6,24 +6,22 @@
 //! was found.
 
 mod front_proxy;
+mod read;
+mod signing;
 
-use super::controller_manager::{
-    CONTROLLER_MANAGER, ControllerManager, SIGNING_FLAGS, signing_files,
-};
+use super::controller_manager::CONTROLLER_MANAGER;
 use super::{Catalog, Node};
 use crate::credentials::{
     Cluster, Files as _, Loaded, LoadedKey, ObservedFiles, Stored, cluster, load, load_authority,
     read_key,
 };
-use crate::drivers::processes::Process;
 use crate::formats::rotation_intent::RotationIntent;
 use crate::formats::x509::{Certificate, PrivateKey, certificates};
 use crate::model::{
-    AbsolutePath, Authority, CaFile, Chain, ContentName, Credential, CredentialName,
-    FoundControlPlane, FoundRotation, Freshness, Location, OtherCas, Presence, ReadByProgram,
-    Reading, Renewal, RootCa, Service, ServiceMemory, SigningFiles, TrustSource, TrustedRoots, Use,
+    AbsolutePath, Authority, CaFile, Chain, Credential, CredentialName, FoundControlPlane,
+    FoundRotation, Location, OtherCas, Renewal, RootCa, ServiceMemory, TrustSource, TrustedRoots,
 };
-use crate::plan::{JudgedService, started_before};
+use crate::plan::JudgedService;
 
 const ETCD: &str = "etcd";
 const API_SERVER: &str = "kube-apiserver";
@@ -222,8 +220,8 @@ impl Finder<'_> {
             clients,
             servers,
             api_server_accepts,
-            server_shown: self.reading_of(API_SERVER, is_shown),
-            kubelet_client_used: self.reading_of(API_SERVER, is_used),
+            server_shown: self.server_shown(),
+            kubelet_client_used: self.kubelet_client_used(),
             kubelet_ca_is_read: self.kubelet_ca_is_read(),
             controller_manager: self.read_at_start(CONTROLLER_MANAGER),
             root_ca_is_read: self.has_read(CONTROLLER_MANAGER, |name| self.is_ca_file(name)),
@@ -289,49 +287,6 @@ impl Finder<'_> {
         Ok((clients, servers))
     }
 
-    /// The files that kube-controller-manager signs with, and whether the running one has these
-    /// flags.
-    fn signing(&self) -> Result<(SigningFiles, bool), RotationTrouble> {
-        let found = ControllerManager::read(self.node, self.files);
-        let found = found.map_err(RotationTrouble::Unreadable)?;
-        let values = found.signing_values(self.authority).map_err(RotationTrouble::Unreadable)?;
-        let ControllerManager { manifest, pod } = found;
-        let present = SIGNING_FLAGS.map(|flag| pod.flag(flag).unwrap_or_default().to_owned());
-        let shown = [0, 1].map(|at| {
-            let (flag, value) = (SIGNING_FLAGS.get(at), present.get(at));
-            format!("--{}={}", flag.unwrap_or(&""), value.map_or("", String::as_str))
-        });
-        let signing = if present == values.ca_files {
-            SigningFiles::CaFiles
-        } else if present == values.own {
-            SigningFiles::Own(self.signs_with()?)
-        } else {
-            let found = format!("its signing flags are {}", shown.join(" "));
-            return Err(interference(&manifest, &found));
-        };
-        Ok((signing, self.runs_with(&shown)))
-    }
-
-    /// The root in the files of its own.
-    fn signs_with(&self) -> Result<RootCa, RotationTrouble> {
-        let [certificate, _] = &signing_files(self.authority);
-        let found = self.pem(certificate)?;
-        let roots = [RootCa::Old, RootCa::New];
-        let is_it = |root: &RootCa| found.iter().eq([self.intent.root(*root)]);
-        let root = roots.into_iter().find(is_it);
-        root.ok_or_else(|| interference(certificate, "another certificate"))
-    }
-
-    /// Whether the key in the files of its own fits the certificate there.
-    fn signing_fits(&self, signing: SigningFiles) -> bool {
-        let SigningFiles::Own(root) = signing else { return true };
-        let [_, key] = &signing_files(self.authority);
-        match read_key(self.files, key) {
-            LoadedKey::Usable(key) => key.fits(self.intent.root(root)),
-            LoadedKey::Absent | LoadedKey::Unusable(_) => false,
-        }
-    }
-
     /// The certificates of this node that one of the two roots signed and no step issues anew.
     fn not_issued_here(&self) -> Vec<(CredentialName, RootCa)> {
         let catalog = &self.node.catalog;
@@ -357,129 +312,6 @@ impl Finder<'_> {
         });
         found.chain(broken).collect()
     }
-
-    fn runs_with(&self, flags: &[String]) -> bool {
-        let Some(services) = self.services else { return true };
-        let judged = services.judged.iter().find(|one| is_named(one, CONTROLLER_MANAGER));
-        let running = judged.and_then(|one| one.facts.presence.instance()?.pid);
-        let root = &self.node.root;
-        let process = running.and_then(|pid| Process::find(root, pid).ok()?);
-        let line = process.and_then(|process| process.command_line(root).ok());
-        line.is_some_and(|line| {
-            flags.iter().all(|flag| line.split('\0').any(|word| word == flag.as_str()))
-        })
-    }
-
-    fn kubelet_ca_is_read(&self) -> Option<bool> {
-        let service = self.node.catalog.services.iter().find(|one| one.name.as_str() == API_SERVER);
-        let verifies =
-            service?.trusts.iter().any(|file| *file.path() == self.authority.certificate);
-        verifies.then(|| self.has_read(API_SERVER, |name| self.is_ca_file(name)))
-    }
-
-    fn is_ca_file(&self, content: &ContentName) -> bool {
-        *content == ContentName::CaCertificates(self.authority.certificate.clone())
-    }
-
-    fn read_at_start(&self, service: &str) -> ReadByProgram {
-        ReadByProgram {
-            trust: self.has_read(service, |name| name.credential().is_none()),
-            client: self.loaded_credentials(service),
-        }
-    }
-
-    /// Whether a service started after its certificates came to be where they are. It may see
-    /// another kubeconfig than the host all the same: one with other CA certificates.
-    fn loaded_credentials(&self, service: &str) -> Reading {
-        let Some(services) = self.services else { return Reading::Current };
-        let judged = services.judged.iter().find(|one| is_named(one, service));
-        let Some(judged) = judged else { return Reading::NotKnown };
-        let Some(instance) = judged.facts.presence.instance() else { return Reading::NotKnown };
-        let of = |one: &Use| match services.memory.appeared(&one.credential) {
-            Some(appeared) if started_before(instance, appeared) => Reading::Outdated,
-            Some(_) => Reading::Current,
-            None => Reading::NotKnown,
-        };
-        worst(judged.facts.service.uses.iter().map(of))
-    }
-
-    fn kubelet_read(&self) -> ReadByProgram {
-        let trust = self.has_read(KUBELET, |name| name.credential().is_none());
-        let Some(services) = self.services else {
-            return ReadByProgram { trust, client: Reading::Current };
-        };
-        let judged = services.judged.iter().find(|one| is_named(one, KUBELET));
-        let instance = judged.and_then(|one| one.facts.presence.instance());
-        let of = |name| match (instance, services.memory.appeared(name)) {
-            // One that kubelet got itself is in use.
-            (Some(instance), Some(appeared)) => {
-                let is_issued_later = appeared.ours && started_before(instance, appeared);
-                if is_issued_later { Reading::Outdated } else { Reading::Current }
-            }
-            (None, _) | (_, None) => Reading::NotKnown,
-        };
-        let client = worst(self.node.catalog.kubeconfigs.keys().map(of));
-        ReadByProgram { trust, client }
-    }
-
-    /// Whether a service has read all of these contents as they are now.
-    fn has_read(&self, service: &str, is_meant: impl Fn(&ContentName) -> bool) -> bool {
-        let Some(services) = self.services else { return true };
-        let judged = services.judged.iter().find(|one| is_named(one, service));
-        judged.is_some_and(|judged| {
-            let running = matches!(judged.facts.presence, Presence::Running(_));
-            let mut meant = judged.freshness.iter().filter(|(name, _)| is_meant(name));
-            running && meant.all(|(_, freshness)| matches!(freshness, Freshness::Fresh(_)))
-        })
-    }
-
-    /// How a service uses the root's credentials that it takes in one way.
-    fn reading_of(
-        &self,
-        service: &str,
-        is_meant: fn(&Service, &CredentialName) -> bool,
-    ) -> Reading {
-        let Some(services) = self.services else { return Reading::Current };
-        let judged = services.judged.iter().find(|one| is_named(one, service));
-        let Some(judged) = judged else { return Reading::NotKnown };
-        let catalog = &self.node.catalog;
-        let of_root: Vec<_> =
-            issued_by_root(catalog, self.authority).map(|one| &one.name).collect();
-        let meant = judged.freshness.iter().filter(|(name, _)| {
-            let name = name.credential();
-            name.is_some_and(|name| {
-                of_root.contains(&name) && is_meant(&judged.facts.service, name)
-            })
-        });
-        worst(meant.map(|(_, freshness)| match freshness {
-            Freshness::Fresh(_) => Reading::Current,
-            Freshness::Stale(_) | Freshness::Lingering { .. } => Reading::Outdated,
-            Freshness::ByItself | Freshness::NotRunning | Freshness::Unknown(_) => {
-                Reading::NotKnown
-            }
-        }))
-    }
-}
-
-/// What is known of all of them: an outdated one counts most.
-fn worst(all: impl Iterator<Item = Reading>) -> Reading {
-    all.fold(Reading::Current, |worst, one| match (worst, one) {
-        (Reading::Outdated, _) | (_, Reading::Outdated) => Reading::Outdated,
-        (Reading::NotKnown, _) | (_, Reading::NotKnown) => Reading::NotKnown,
-        (Reading::Current, Reading::Current) => Reading::Current,
-    })
-}
-
-fn is_shown(service: &Service, credential: &CredentialName) -> bool {
-    service.uses.iter().any(|one| one.credential == *credential && one.served_at.is_some())
-}
-
-fn is_used(service: &Service, credential: &CredentialName) -> bool {
-    !is_shown(service, credential)
-}
-
-fn is_named(judged: &JudgedService, name: &str) -> bool {
-    judged.facts.service.name.as_str() == name
 }
 
 /// The credentials of the catalog that a CA, the root as a rule, issues and kubecertd renews.

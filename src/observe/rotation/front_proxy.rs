@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::{
-    API_SERVER, Finder, RotationTrouble, describe, interference, is_named, issued_by_root,
-};
+use super::read::is_named;
+use super::{API_SERVER, Finder, RotationTrouble, describe, interference, issued_by_root};
 use crate::credentials::{Loaded, LoadedKey, load, read_key};
 use crate::formats::rotation_intent::CaPair;
 use crate::model::{Appeared, Authority, Credential, FoundFrontProxy, Instance, RootCa};
