@@ -12,7 +12,12 @@
     reason = "tests write files of their own, and ask other programs"
 )]
 
+#[path = "../common/mod.rs"]
 mod common;
+
+mod forms;
+mod installation;
+mod trust_store;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
@@ -296,67 +301,6 @@ fn intermediate_and_old_version_are_refused() {
     );
 }
 
-/// Runs the command of an error text with these names, and more options for a passphrase.
-fn converted(desk: &Desk, text: &str, names: [&str; 2], options: &str) {
-    let (_, text) = text.split_once('(').unwrap();
-    let command = [" converts it", " decrypts it"].iter().find_map(|end| text.split_once(end));
-    let (command, _) = command.unwrap();
-    let [from, to] = names;
-    let command = command.replace("FILE.pem", to).replace("NEW", to).replace("FILE", from);
-    desk.shell(&format!("{command} {options} 2>&1"));
-}
-
-#[test]
-fn other_forms_are_recognised_and_converted_by_the_command_that_is_named() {
-    require!("openssl");
-    let desk = Desk::new();
-    desk.root("company", &[BASIC, USAGE, IDENTIFIER]);
-    desk.shell(
-        "openssl pkcs12 -export -in company.crt -inkey company.key -out company.p12 -passout \
-         pass:secret
-         openssl pkey -in company.key -aes256 -passout pass:secret -out encrypted.key
-         openssl pkcs8 -topk8 -in company.key -out plain.key -nocrypt
-         openssl x509 -in company.crt -outform DER -out company.der",
-    );
-    let run = desk.check(&["company.p12"]);
-    assert_says(&run, 1, "company.p12: the file is PKCS#12");
-    converted(&desk, &run.text, ["company.p12", "company.pem"], "-passin pass:secret");
-    let run = desk.check(&["company.pem"]);
-    assert!(run.text.ends_with(USABLE) && !run.text.contains("warning"), "{}", run.text);
-    assert_eq!(fs::metadata(desk.path("company.pem")).unwrap().mode() & 0o777, 0o600);
-
-    let run = desk.check(&["company.crt", "encrypted.key"]);
-    assert_says(&run, 1, "encrypted.key: the private key is encrypted with a passphrase");
-    converted(&desk, &run.text, ["encrypted.key", "decrypted.key"], "-passin pass:secret");
-    assert_says(&desk.check(&["company.crt", "decrypted.key"]), 0, USABLE);
-
-    assert_says(&desk.check(&["company.der"]), 1, "company.der: the file looks like DER");
-    assert_says(&desk.check(&["company.crt", "plain.key"]), 0, USABLE);
-    assert_says(
-        &desk.check(&["company.crt", "company.crt"]),
-        1,
-        "company.crt: the file holds no private key",
-    );
-    assert_says(&desk.check(&["none.crt"]), 1, "none.crt: ");
-    assert_says(&desk.check(&["company.key"]), 1, "holds no CERTIFICATE block");
-}
-
-#[test]
-fn root_of_the_trust_store_needs_the_operators_word() {
-    require!("openssl");
-    let (desk, node) = (Desk::new(), Node::empty());
-    desk.root("company", &[BASIC, USAGE, IDENTIFIER]);
-    desk.root("other", &[BASIC, USAGE, IDENTIFIER]);
-    let store = format!("# Trusted\n{}\n{}", desk.text("other.crt"), desk.text("company.crt"));
-    node.write("etc/ssl/certs/ca-certificates.crt", store);
-    let run = check_on(&node, &desk, &["company.crt", "company.key"]);
-    assert_says(&run, 3, "it is in the system's trust store (/etc/ssl/certs/ca-certificates.crt)");
-    let run = install_on(&node, &desk, &["company.crt", "company.key"]);
-    assert_says(&run, 1, "it can't be the root CA of a cluster: it is in the system's trust store");
-    let allowed = check_on(&node, &desk, &["company.crt", "company.key", "--allow-trusted-root"]);
-    assert_says(&allowed, 0, USABLE);
-}
-
 #[test]
 fn root_is_compared_with_the_present_one() {
     require!("openssl");
@@ -401,79 +345,4 @@ fn root_is_compared_with_the_present_one() {
             "it expires in 300 days: certificates that it signs are valid for 365 days",
         );
     }
-}
-
-fn mode(path: &Path) -> u32 {
-    fs::metadata(path).unwrap().mode() & 0o7777
-}
-
-#[test]
-fn installed_root_has_the_files_of_kubeadm() {
-    require!("openssl");
-    let (desk, node) = (Desk::new(), Node::empty());
-    desk.root("company", &[BASIC, USAGE, IDENTIFIER]);
-    desk.shell(
-        "openssl pkcs8 -topk8 -nocrypt -in company.key -out plain.key
-         (echo a comment; cat company.crt; cat plain.key) >both.pem",
-    );
-    let run = install_on(&node, &desk, &["both.pem"]);
-    assert_says(&run, 0, "installed /etc/kubernetes/pki/ca.crt and /etc/kubernetes/pki/ca.key");
-    assert_eq!(node.text(CA_CRT), desk.text("company.crt"), "the certificate alone");
-    let key = node.text(CA_KEY);
-    assert!(key.starts_with("-----BEGIN EC PRIVATE KEY-----\n"), "kubeadm's form");
-    let certificate = &certificates(&node.read(CA_CRT)).unwrap()[0];
-    assert!(PrivateKey::from_pem(key.as_bytes()).unwrap().fits(certificate));
-    for (file, expected) in [(CA_CRT, 0o644), (CA_KEY, 0o600), ("etc/kubernetes/pki", 0o755)] {
-        assert_eq!(mode(&node.path(file)), expected, "{file}");
-    }
-    let owner = fs::metadata(node.path(CA_KEY)).unwrap();
-    assert_eq!(owner.uid(), nix::unistd::geteuid().as_raw());
-    assert!(node.dot_files().is_empty() && node.backups().is_empty());
-
-    let before = node.snapshot();
-    let run = install_on(&node, &desk, &["company.crt", "company.key"]);
-    assert_says(
-        &run,
-        0,
-        "/etc/kubernetes/pki/ca.crt and /etc/kubernetes/pki/ca.key are this CA already.",
-    );
-    desk.root("other", &[BASIC, USAGE, IDENTIFIER]);
-    let run = install_on(&node, &desk, &["other.crt", "other.key"]);
-    assert_says(&run, 1, "/etc/kubernetes/pki/ca.crt exists, and is not overwritten");
-    assert!(node.snapshot().changed_paths(&before).is_empty());
-}
-
-#[test]
-fn root_is_installed_only_where_there_is_no_cluster() {
-    require!("openssl");
-    let desk = Desk::new();
-    desk.root("company", &[BASIC, USAGE, IDENTIFIER]);
-    desk.root("bad", &[BASIC, USAGE, NO_IDENTIFIER]);
-    let node = Node::empty();
-    let before = node.snapshot();
-    let run = install_on(&node, &desk, &["company.crt"]);
-    assert_says(&run, 1, "the private key is needed too");
-    let run = install_on(&node, &desk, &["bad.crt", "bad.key"]);
-    assert_says(&run, 1, "it can't be the root CA of a cluster: it has no subjectKeyIdentifier");
-    assert!(node.snapshot().changed_paths(&before).is_empty(), "nothing is written");
-
-    // What a cluster has: each file alone is enough.
-    for file in [
-        CA_KEY,
-        "etc/kubernetes/pki/apiserver.crt",
-        "etc/kubernetes/scheduler.conf",
-        "var/lib/kubelet/pki/kubelet-client-current.pem",
-        "etc/kubernetes/manifests/kube-apiserver.yaml",
-    ] {
-        let node = Node::empty();
-        node.write(file, "");
-        let run = install_on(&node, &desk, &["company.crt", "company.key"]);
-        assert_says(&run, 1, &format!("/{file} exists, and is not overwritten"));
-        assert!(!node.path(CA_CRT).exists(), "{file}");
-    }
-    // A directory for static pods alone is no cluster: the package of kubelet makes it.
-    let node = Node::empty();
-    fs::create_dir_all(node.path("etc/kubernetes/manifests")).unwrap();
-    fs::set_permissions(node.path("etc/kubernetes"), PermissionsExt::from_mode(0o755)).unwrap();
-    assert_eq!(install_on(&node, &desk, &["company.crt", "company.key"]).code, 0);
 }
