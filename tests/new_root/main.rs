@@ -16,6 +16,7 @@
 mod common;
 
 mod forms;
+mod go;
 mod installation;
 mod trust_store;
 

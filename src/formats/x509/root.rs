@@ -8,6 +8,7 @@
 //! Nothing here reads the clock or a file, and none of the old certificates is checked against a
 //! time, except that an expired root gets no bridge.
 
+mod alternative_names;
 mod bridge;
 mod facts;
 mod renewal;

@@ -13,6 +13,7 @@ use x509_parser::oid_registry::{
 use x509_parser::prelude::FromDer as _;
 
 use super::super::{Certificate, Extension};
+use super::alternative_names::check_alternative_names;
 
 /// Reads a certificate as strictly as Go does.
 ///
@@ -53,6 +54,10 @@ fn check_each_extension_once(extensions: &[Extension]) -> Result<(), String> {
 
 fn check_strict(extension: &Extension) -> Result<(), String> {
     let value = &extension.value;
+    if extension.is_subject_alternative_name() {
+        return check_alternative_names(value)
+            .map_err(|reason| format!("its subjectAltName can't be read: {reason}"));
+    }
     let is_strict = match &extension.oid {
         oid if *oid == OID_X509_EXT_BASIC_CONSTRAINTS => is_der_of::<BasicConstraints>(value),
         oid if *oid == OID_X509_EXT_KEY_USAGE => is_der_of::<KeyUsage>(value),
@@ -88,16 +93,24 @@ fn is_text(value: &Any) -> bool {
         Tag::Utf8String => std::str::from_utf8(bytes).is_ok(),
         Tag::Ia5String => bytes.is_ascii(),
         Tag::NumericString => bytes.iter().all(|byte| byte.is_ascii_digit() || *byte == b' '),
-        Tag::BmpString => bytes.len().is_multiple_of(2),
+        Tag::BmpString => is_in_basic_plane(bytes),
         Tag::TeletexString => true,
         _ => false,
     }
 }
 
+/// Whether it is UCS-2 without the codes that are no characters: those of surrogates, which newer
+/// versions of Go refuse, and U+FDD0 to U+FDEF, U+FFFE and U+FFFF.
+fn is_in_basic_plane(bytes: &[u8]) -> bool {
+    let code = |pair: &[u8]| pair.iter().fold(0, |code, byte| (code << 8) | u16::from(*byte));
+    let is_none = |code| matches!(code, 0xd800..=0xdfff | 0xfdd0..=0xfdef | 0xfffe..);
+    bytes.len().is_multiple_of(2) && !bytes.chunks(2).map(code).any(is_none)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::super::fixtures::{
-        BMP, CN, Draft, PRINTABLE, TELETEX, UTF8, extension, identifier, name, patched,
+        BMP, CN, Draft, PRINTABLE, TELETEX, UTF8, extension, identifier, name, patched, tlv,
     };
     use super::*;
     use crate::formats::x509::fixtures::{ECDSA_TREE, RSA_TREE, issuers};
@@ -125,6 +138,42 @@ mod tests {
         }
     }
 
+    /// That these are Go's rules is tested with Go itself, in tests/new_root.
+    #[test]
+    fn alternative_names_are_read_as_go_does() {
+        let named = |tag: u8, text: &[u8]| {
+            let names = extension("2.5.29.17", false, &tlv(0x30, &tlv(tag, text)));
+            found(Draft::authority(name(&[&[(CN, UTF8, b"company")]]), &[names]))
+        };
+        let mapped = [&[0; 10], &[0xff, 0xff, 10, 0, 0, 1][..]].concat();
+        for (tag, text) in [
+            (0x82, b"kubernetes".as_slice()),
+            (0x87, &[10, 0, 0, 1]),
+            (0x87, &[0xfd; 16]),
+            (0x86, b"http://pki.example.com:80/ca.crt#a"),
+            (0x86, b"file:///etc/ca.crt"),
+            // A name of another kind, and one in a constructed form.
+            (0x88, b"\xff"),
+            (0xa2, b"\x0c\x00"),
+        ] {
+            assert_eq!(named(tag, text), None, "{text:?}");
+        }
+        for (tag, text, kind) in [
+            (0x82, b"caf\xc3\xa9".as_slice(), "a DNS name"),
+            (0x87, &mapped, "an IP address"),
+            (0x87, &[10, 0, 0], "an IP address"),
+            (0x86, b"ca.crt", "a URI"),
+            (0x86, b"http://a b/", "a URI"),
+            (0x86, b"http://[::ffff:10.0.0.1]/", "a URI"),
+        ] {
+            let reason = named(tag, text).unwrap();
+            assert!(reason.starts_with("its subjectAltName can't be read: "), "{reason}");
+            assert!(reason.ends_with(&format!("is not {kind}")), "{reason}");
+        }
+        let reason = named(0x82, b"\x1b[2J\xff").unwrap();
+        assert!(!reason.contains('\u{1b}'), "{reason}");
+    }
+
     #[test]
     fn what_go_can_not_read_is_found() {
         for (tag, text) in [
@@ -134,6 +183,8 @@ mod tests {
             (0x16, b"caf\xe9"),
             // VisibleString.
             (0x1a, b"company"),
+            (BMP, b"\xd8\x3d\xde\0"),
+            (BMP, b"\xff\xfe\0C"),
         ] {
             let reason = found(named(tag, text)).unwrap();
             assert!(reason.contains("does not fit its type"), "{reason}");
