@@ -96,7 +96,8 @@ pub enum KeyIdentifier {
     Absent,
     /// There is one.
     Present,
-    /// There is one, and the certificate names another one as that of its issuer's key.
+    /// There is one, and the certificate names another certificate as its issuer's: by the
+    /// identifier of the key, the serial number or the issuer.
     Contradicted,
 }
 

@@ -169,7 +169,12 @@ fn usual_roots_are_accepted_and_verify_strictly() {
 /// and strictly.
 type Case = (&'static str, &'static [&'static str], &'static str, [bool; 2]);
 
-const FAULTS: [Case; 9] = [
+/// The issuer `CN=other` with the root's serial number, and the root's issuer with another number.
+const NAMES_OTHER_ISSUER: &str = "authorityKeyIdentifier = \
+    DER:3019a114a4123010310e300c06035504030c056f74686572820101";
+const NAMES_OTHER_SERIAL: &str = "authorityKeyIdentifier = DER:3003820102";
+
+const FAULTS: [Case; 11] = [
     (
         "no-ca",
         &["basicConstraints = critical, CA:FALSE", IDENTIFIER],
@@ -193,6 +198,18 @@ const FAULTS: [Case; 9] = [
         &[BASIC, USAGE, NO_IDENTIFIER],
         "it has no subjectKeyIdentifier",
         [true, false],
+    ),
+    (
+        "other-issuer",
+        &[BASIC, USAGE, IDENTIFIER, NAMES_OTHER_ISSUER],
+        "its authorityKeyIdentifier names another certificate",
+        [false; 2],
+    ),
+    (
+        "other-serial",
+        &[BASIC, USAGE, IDENTIFIER, NAMES_OTHER_SERIAL],
+        "its authorityKeyIdentifier names another certificate",
+        [false; 2],
     ),
     (
         "servers",
@@ -226,7 +243,7 @@ fn faults_are_those_of_openssl_and_kubernetes() {
     require!("openssl");
     let desk = Desk::new();
     for (name, extensions, words, verified) in FAULTS {
-        let digest = if name == "sha1" { "-sha1" } else { "-sha256" };
+        let digest = if name == "sha1" { "-sha1" } else { "-sha256 -set_serial 1" };
         desk.root_with(name, "ec -pkeyopt ec_paramgen_curve:P-256", digest, extensions);
         let run = desk.check(&[&format!("{name}.crt"), &format!("{name}.key")]);
         assert_says(&run, 3, &format!("refused  {words}"));

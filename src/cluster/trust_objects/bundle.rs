@@ -302,10 +302,10 @@ mod tests {
         let authority = Authority::new("ca");
         let first = authority.certificate();
         let key = PrivateKey::from_pem(authority.key_pem().as_bytes()).unwrap();
-        let [old, new] = [days(400), days(800)].map(|validity| {
+        let [old, new] = [days(400), days(800)].map(|later| {
             let not_before = first.not_before;
             let serial = random_serial().unwrap();
-            let terms = Terms { serial, not_before, not_after: not_before.plus(validity) };
+            let terms = Terms { serial, not_before, not_after: first.not_after.plus(later) };
             Certificate::from_der(&renew_root(&first, &key, &terms).unwrap()).unwrap()
         });
         let pem = |roots: &[&Certificate]| roots.iter().map(|one| one.to_pem()).collect::<String>();

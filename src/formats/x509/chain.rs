@@ -2,8 +2,8 @@
 //!
 //! Go compares the issuer's name with the subject of the CA certificate byte for byte, and takes
 //! key identifiers for a hint. OpenSSL compares the names by their meaning, and refuses a CA
-//! certificate whose subject key identifier, or serial number, is not the one that the certificate
-//! names as its authority's.
+//! certificate whose subject key identifier, issuer or serial number is not the one that the
+//! certificate names as its authority's.
 
 use std::cmp::Reverse;
 
@@ -31,10 +31,12 @@ impl Certificate {
     }
 
     /// Whether its authority key identifier names another certificate than that one: by the
-    /// identifier of the key, or by the serial number.
+    /// identifier of the key, by the serial number or by the issuer.
     #[must_use]
     pub fn names_another_authority_than(&self, issuer: &Self) -> bool {
-        self.names_another_key_than(issuer) || self.names_another_serial_than(issuer)
+        self.names_another_key_than(issuer)
+            || self.names_another_serial_than(issuer)
+            || self.names_another_issuer_than(issuer)
     }
 
     /// Whether it names a key as its authority's that is not that certificate's.
@@ -51,6 +53,12 @@ impl Certificate {
     #[must_use]
     pub fn names_another_serial_than(&self, issuer: &Self) -> bool {
         self.authority_serial.as_ref().is_some_and(|named| *named != issuer.serial)
+    }
+
+    /// Whether it names an issuer as that of its authority's certificate which is not that
+    /// certificate's.
+    fn names_another_issuer_than(&self, issuer: &Self) -> bool {
+        self.authority_issuer.as_ref().is_some_and(|named| !named.is_equivalent_to(&issuer.issuer))
     }
 }
 

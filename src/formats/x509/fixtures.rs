@@ -206,6 +206,7 @@ pub const UTF8: u8 = 0x0c;
 pub const PRINTABLE: u8 = 0x13;
 pub const TELETEX: u8 = 0x14;
 pub const IA5: u8 = 0x16;
+pub const UNIVERSAL: u8 = 0x1c;
 pub const BMP: u8 = 0x1e;
 
 pub const CN: &[u8] = &[0x55, 4, 3];

@@ -2,12 +2,11 @@
 
 use std::fmt;
 
-use const_oid::ObjectIdentifier;
-use der::asn1::Any;
-use der::{Decode as _, Encode as _, Tag, Tagged as _};
-use x509_cert::name::{Name, RelativeDistinguishedName};
+use der::Decode as _;
+use x509_cert::name::Name;
+use x509_parser::der_parser::asn1_rs::{Any, Tag};
 use x509_parser::prelude::FromDer as _;
-use x509_parser::x509::X509Name;
+use x509_parser::x509::{RelativeDistinguishedName, X509Name};
 
 /// The subject or issuer of a certificate.
 ///
@@ -32,7 +31,8 @@ impl DistinguishedName {
     /// whatever their types are, and without regard to case and further spaces.
     #[must_use]
     pub fn is_equivalent_to(&self, other: &Self) -> bool {
-        let parts = |name: &Self| Name::from_der(&name.der).ok().map(|name| canonical(&name));
+        let parts =
+            |name: &Self| X509Name::from_der(&name.der).ok().map(|(_, name)| canonical(&name));
         self == other || parts(self).is_some_and(|own| parts(other).is_some_and(|it| it == own))
     }
 
@@ -54,10 +54,12 @@ impl DistinguishedName {
 
 /// The attributes of each part of a name, with the text of those that OpenSSL compares as text
 /// (`x509_name_canon` in crypto/x509/x_name.c).
-fn canonical(name: &Name) -> Vec<Vec<(ObjectIdentifier, Value)>> {
-    let part = |part: &RelativeDistinguishedName| {
-        let mut attributes: Vec<_> =
-            part.iter().map(|one| (one.oid, Value::of(&one.value))).collect();
+fn canonical(name: &X509Name<'_>) -> Vec<Vec<(Vec<u8>, Value)>> {
+    let part = |part: &RelativeDistinguishedName<'_>| {
+        let mut attributes: Vec<_> = part
+            .iter()
+            .map(|one| (one.attr_type().as_bytes().to_vec(), Value::of(one.attr_value())))
+            .collect();
         attributes.sort();
         attributes
     };
@@ -69,25 +71,20 @@ fn canonical(name: &Name) -> Vec<Vec<(ObjectIdentifier, Value)>> {
 enum Value {
     /// In lower case, without spaces at its ends, and with single spaces in it.
     Text(String),
-    /// The whole encoding.
-    Other(Vec<u8>),
+    /// The tag and the content of another type.
+    Other(u32, Vec<u8>),
 }
 
 impl Value {
-    fn of(value: &Any) -> Self {
+    fn of(value: &Any<'_>) -> Self {
         let text = match value.tag() {
             Tag::Utf8String | Tag::PrintableString | Tag::Ia5String | Tag::VisibleString => {
-                String::from_utf8(value.value().to_vec()).ok()
+                String::from_utf8(value.data.to_vec()).ok()
             }
             // OpenSSL takes it for Latin-1.
-            Tag::TeletexString => Some(value.value().iter().copied().map(char::from).collect()),
-            Tag::BmpString => {
-                let units = value
-                    .value()
-                    .chunks(2)
-                    .map(|pair| pair.iter().fold(0, |unit, byte| (unit << 8) | u16::from(*byte)));
-                String::from_utf16(&units.collect::<Vec<_>>()).ok()
-            }
+            Tag::T61String => Some(value.data.iter().copied().map(char::from).collect()),
+            Tag::BmpString => wide_text(value.data, 2),
+            Tag::UniversalString => wide_text(value.data, 4),
             _ => None,
         };
         match text {
@@ -95,9 +92,17 @@ impl Value {
                 let words: Vec<_> = text.split(is_space).filter(|word| !word.is_empty()).collect();
                 Self::Text(words.join(" ").to_ascii_lowercase())
             }
-            None => Self::Other(value.to_der().unwrap_or_default()),
+            None => Self::Other(value.tag().0, value.data.to_vec()),
         }
     }
+}
+
+/// The text of characters with as many bytes each.
+fn wide_text(bytes: &[u8], width: usize) -> Option<String> {
+    let character = |bytes: &[u8]| {
+        char::from_u32(bytes.iter().fold(0, |code, byte| (code << 8) | u32::from(*byte)))
+    };
+    bytes.chunks(width).map(character).collect()
 }
 
 /// What C's `isspace` takes for a space.
@@ -180,7 +185,10 @@ pub(super) fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{BMP, CN, Draft, O, PRINTABLE, TELETEX, UTF8, name};
+    use super::super::Certificate;
+    use super::super::fixtures::{
+        BMP, CN, Draft, O, PRINTABLE, TELETEX, UNIVERSAL, UTF8, name, patched,
+    };
     use super::*;
     use crate::common::requirements::require;
 
@@ -196,11 +204,12 @@ mod tests {
     fn equivalent_names_are_those_of_openssl() {
         require!("openssl");
         let company: &[u8] = b"Example  Company";
-        let names: [Vec<u8>; 13] = [
+        let names: [Vec<u8>; 14] = [
             name(&[&[(CN, PRINTABLE, b"kubernetes")]]),
             name(&[&[(CN, UTF8, b"kubernetes")]]),
             name(&[&[(CN, UTF8, b" Kubernetes ")]]),
             name(&[&[(CN, BMP, b"\0k\0u\0b\0e\0r\0n\0e\0t\0e\0s")]]),
+            name(&[&[(CN, PRINTABLE, b"kube")]]),
             name(&[&[(CN, UTF8, "kubern\u{e9}tes".as_bytes())]]),
             name(&[&[(CN, TELETEX, b"kubern\xe9tes")]]),
             name(&[&[(CN, UTF8, "KUBERN\u{c9}TES".as_bytes())]]),
@@ -211,19 +220,29 @@ mod tests {
             name(&[&[(CN, UTF8, b"a\tb\x0bc")]]),
             name(&[&[(CN, UTF8, b"A b  C")]]),
         ];
-        let roots = names.map(|name| Draft::authority(name, &[]).self_signed().certificate);
-        let hashes = roots.each_ref().map(|root| {
-            let dir = tempfile::tempdir().unwrap();
-            let file = dir.path().join("root.crt");
-            std::fs::write(&file, root.to_pem()).unwrap();
-            let openssl = std::process::Command::new("openssl")
-                .args(["x509", "-noout", "-subject_hash", "-in"])
-                .arg(&file)
-                .output()
-                .unwrap();
-            assert!(openssl.status.success(), "{openssl:?}");
-            openssl.stdout
-        });
+        let root = |name| Draft::authority(name, &[]).self_signed().certificate;
+        let mut roots: Vec<_> = names.into_iter().map(root).collect();
+        // The library that issues does not write this type: first in the issuer, then in the
+        // subject.
+        let wide = |tag| name(&[&[(CN, tag, b"\0\0\0K\0\0\0u\0\0\0b\0\0\0e")]]);
+        let (from, to) = (wide(TELETEX), wide(UNIVERSAL));
+        let first = Certificate::from_der(&patched(&root(from.clone()), &from, &to)).unwrap();
+        roots.push(Certificate::from_der(&patched(&first, &from, &to)).unwrap());
+        let hashes: Vec<_> = roots
+            .iter()
+            .map(|root| {
+                let dir = tempfile::tempdir().unwrap();
+                let file = dir.path().join("root.crt");
+                std::fs::write(&file, root.to_pem()).unwrap();
+                let openssl = std::process::Command::new("openssl")
+                    .args(["x509", "-noout", "-subject_hash", "-in"])
+                    .arg(&file)
+                    .output()
+                    .unwrap();
+                assert!(openssl.status.success(), "{openssl:?}");
+                openssl.stdout
+            })
+            .collect();
         for (root, hash) in roots.iter().zip(&hashes) {
             for (other, other_hash) in roots.iter().zip(&hashes) {
                 let (one, two) = (&root.subject, &other.subject);
@@ -231,7 +250,7 @@ mod tests {
             }
         }
         let distinct: std::collections::BTreeSet<_> = hashes.iter().collect();
-        assert_eq!(distinct.len(), 7, "of 13");
+        assert_eq!(distinct.len(), 8, "of 15");
     }
 
     #[test]

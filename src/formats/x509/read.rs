@@ -51,6 +51,9 @@ pub struct Certificate {
     pub subject_key_identifier: Option<Vec<u8>>,
     /// The identifier of its issuer's key.
     pub authority_key_identifier: Option<Vec<u8>>,
+    /// The issuer of its issuer's certificate, where the extension that identifies its issuer's key
+    /// has that too.
+    pub authority_issuer: Option<DistinguishedName>,
     /// The serial number of its issuer's certificate, where the extension that identifies its
     /// issuer's key has that too.
     pub authority_serial: Option<Serial>,
@@ -274,6 +277,7 @@ impl Certificate {
             subject_key_identifier: subject_key_identifier(parsed),
             authority_key_identifier: authority_key_identifier(parsed)
                 .and_then(|authority| Some(authority.key_identifier.as_ref()?.0.to_vec())),
+            authority_issuer: authority_key_identifier(parsed).and_then(authority_issuer),
             authority_serial: authority_key_identifier(parsed)
                 .and_then(|authority| authority.authority_cert_serial.map(Serial::new)),
             dns_names: names.dns,
@@ -329,6 +333,14 @@ fn authority_key_identifier<'c, 'a>(
 ) -> Option<&'c AuthorityKeyIdentifier<'a>> {
     parsed.extensions().iter().find_map(|extension| match extension.parsed_extension() {
         ParsedExtension::AuthorityKeyIdentifier(identifier) => Some(identifier),
+        _ => None,
+    })
+}
+
+/// The first name of a directory, as OpenSSL takes it.
+fn authority_issuer(authority: &AuthorityKeyIdentifier<'_>) -> Option<DistinguishedName> {
+    authority.authority_cert_issuer.as_ref()?.iter().find_map(|name| match name {
+        GeneralName::DirectoryName(name) => Some(DistinguishedName::new(name)),
         _ => None,
     })
 }

@@ -100,10 +100,10 @@ pub enum RootFault {
          replacement, and clients that verify strictly refuse it"
     )]
     NoIdentifier,
-    /// It names another key as that of its issuer.
+    /// It names another certificate as that of its issuer.
     #[error(
-        "its authorityKeyIdentifier is not its subjectKeyIdentifier: OpenSSL does not take it for \
-         self-signed"
+        "its authorityKeyIdentifier names another certificate, by key, issuer or serial number: \
+         OpenSSL does not take it for self-signed"
     )]
     OtherIdentifier,
     /// Its key is of a kind that can't be used.

@@ -32,6 +32,19 @@ pub enum BridgeError {
          is no bridge: every client has to trust the new CA before it is used"
     )]
     PathLength(DistinguishedName),
+    /// The old CA limits the purposes of the certificates below it.
+    #[error(
+        "the extendedKeyUsage of the old CA {0} allows {1} only, also below a bridge, so that \
+         there is none: every client has to trust the new CA before it is used"
+    )]
+    Purposes(DistinguishedName, String),
+    /// The old CA limits the names of the certificates below it.
+    #[error(
+        "the old CA {0} has name constraints, which apply to the name of the new CA and to its \
+         certificates too, so that there is no bridge: every client has to trust the new CA before \
+         it is used"
+    )]
+    NameConstraints(DistinguishedName),
     /// A bridge would be refused from the beginning.
     #[error("the CA {0} has expired, at {1}, so that clients would refuse a bridge")]
     Expired(DistinguishedName, Timestamp),
@@ -87,6 +100,12 @@ pub fn bridge(
     }
     if old_root.path_length == Some(0) {
         return Err(BridgeError::PathLength(old_root.subject.clone()));
+    }
+    if let Some(purposes) = old_root.purposes_of_others() {
+        return Err(BridgeError::Purposes(old_root.subject.clone(), purposes));
+    }
+    if old_root.has_name_constraints() {
+        return Err(BridgeError::NameConstraints(old_root.subject.clone()));
     }
     if old_root.subject.is_equivalent_to(&new_root.subject)
         && !have_own_identifiers(old_root, new_root)

@@ -225,6 +225,40 @@ fn bridge_is_limited_as_the_new_root_is() {
     assert!(usage.key_cert_sign() && usage.crl_sign() && !usage.digital_signature());
 }
 
+/// Verifiers apply what an anchor says to everything below it: openssl refuses by such a root what
+/// it accepts by one without the extension.
+#[test]
+fn bridge_by_root_with_constraints_is_refused() {
+    require!("openssl");
+    let (key, new_key) = (p256(), p256());
+    // Servers alone; and names below O=a, as those of the old root and of its leaves are.
+    let usage = extension("2.5.29.37", false, b"\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x01");
+    let named = |organization: &[u8], text: &[u8]| {
+        name(&[&[(O, PRINTABLE, organization)], &[(CN, PRINTABLE, text)]])
+    };
+    let subtree = tlv(0x30, &tlv(0xa4, &name(&[&[(O, PRINTABLE, b"a")]])));
+    let names = extension("2.5.29.30", true, &tlv(0x30, &tlv(0xa0, &subtree)));
+    let new = root(named(b"b", b"new"), &[identifier(b"new")], &new_key);
+    for (constraint, is_purpose) in [(Some(usage), true), (Some(names), false), (None, false)] {
+        let more: Vec<_> = constraint.iter().cloned().chain([identifier(b"old")]).collect();
+        let old = root(named(b"a", b"old"), &more, &key);
+        let subject = old.subject.clone();
+        let expected = match (&constraint, is_purpose) {
+            (None, _) => None,
+            (_, true) => Some(BridgeError::Purposes(subject, "servers".to_owned())),
+            (_, false) => Some(BridgeError::NameConstraints(subject)),
+        };
+        assert_eq!(built(&new, &old, &key).err(), expected);
+
+        let mut by_hand = Draft::authority(named(b"b", b"new"), &[identifier(b"new")]);
+        by_hand.issuer = old.subject.der().to_vec();
+        let by_hand = by_hand.signed(&new_key, &key);
+        let leaf = Draft::leaf(named(b"a", b"leaf"), &new, &[]).signed(&p256(), &new_key);
+        let verifies = openssl_verifies(&leaf, Some(&by_hand), &old, &["-purpose", "sslclient"]);
+        assert_eq!(verifies, constraint.is_none());
+    }
+}
+
 #[test]
 fn bridge_without_right_key_or_ca_is_refused() {
     let (key, new_key) = (p256(), p256());

@@ -46,7 +46,7 @@ impl Certificate {
                 _ => CaKeyUsage::Other,
             },
             other_purposes: self.purposes_of_others(),
-            has_name_constraints: self.has_extension(&OID_X509_EXT_NAME_CONSTRAINTS),
+            has_name_constraints: self.has_name_constraints(),
             unknown_critical: self.unknown_critical(),
             malformed: check_form(self).err(),
             identifier: self.own_identifier(),
@@ -114,7 +114,9 @@ impl Certificate {
         }
     }
 
-    fn purposes_of_others(&self) -> Option<String> {
+    /// The purposes that its extended key usage allows, for people, where they lack servers or
+    /// clients.
+    pub(super) fn purposes_of_others(&self) -> Option<String> {
         let usage = self.extended_key_usage.as_ref()?;
         if usage.server_auth && usage.client_auth {
             return None;
@@ -145,14 +147,13 @@ impl Certificate {
         match (&self.subject_key_identifier, &self.authority_key_identifier) {
             (None, _) => KeyIdentifier::Absent,
             (Some(own), _) if own.is_empty() => KeyIdentifier::Absent,
-            (Some(own), Some(named)) if own != named => KeyIdentifier::Contradicted,
-            _ if self.names_another_serial_than(self) => KeyIdentifier::Contradicted,
+            _ if self.names_another_authority_than(self) => KeyIdentifier::Contradicted,
             (Some(_), _) => KeyIdentifier::Present,
         }
     }
 
-    fn has_extension(&self, oid: &Oid<'_>) -> bool {
-        self.extensions.iter().any(|extension| extension.oid == *oid)
+    pub(super) fn has_name_constraints(&self) -> bool {
+        self.extensions.iter().any(|extension| extension.oid == OID_X509_EXT_NAME_CONSTRAINTS)
     }
 
     fn has_key_of(&self, other: &Self) -> bool {

@@ -1,8 +1,10 @@
 //! The renewal of a root CA with its own key: a new end, and everything else as it was.
 
+use der::Encode as _;
+
 use super::super::issue::{Content, exactly, with_value};
 use super::super::{Certificate, DistinguishedName, IssueError, PrivateKey, ReadError, Terms};
-use der::Encode as _;
+use crate::model::Timestamp;
 
 /// Why a root CA was not renewed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +26,17 @@ pub enum RenewRootError {
     /// The key belongs to another CA.
     #[error("the private key does not belong to the certificate of the CA")]
     KeyDoesNotFit,
+    /// The new certificate would expire before the old one.
+    #[error(
+        "the renewed certificate of the CA would expire at {new}, before the present one, which \
+         expires at {old}"
+    )]
+    Shorter {
+        /// The end of the new one.
+        new: Timestamp,
+        /// The end of the present one.
+        old: Timestamp,
+    },
     /// It names its own serial number as its authority's.
     #[error(
         "the CA's certificate names its own serial number as that of its issuer (authority key \
@@ -47,8 +60,8 @@ pub enum RenewRootError {
 /// is: one with SHA-1 becomes one with SHA-256.
 ///
 /// # Errors
-/// When it is no root CA, the key is not its own, or something of it can't be written byte for byte
-/// as it was.
+/// When it is no root CA, the key is not its own, the new certificate would expire before the old
+/// one, or something of it can't be written byte for byte as it was.
 pub fn renew_root(
     old: &Certificate,
     key: &PrivateKey,
@@ -63,6 +76,9 @@ pub fn renew_root(
     }
     if !key.fits(old) {
         return Err(RenewRootError::KeyDoesNotFit);
+    }
+    if terms.not_after < old.not_after {
+        return Err(RenewRootError::Shorter { new: terms.not_after, old: old.not_after });
     }
     if old.authority_serial.is_some() {
         return Err(RenewRootError::NamesSerial);

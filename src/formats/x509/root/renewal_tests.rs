@@ -3,10 +3,21 @@
 use proptest::prelude::*;
 
 use super::super::fixtures::*;
-use super::super::{Certificate, IssueError, PrivateKey};
+use super::super::{Certificate, IssueError, PrivateKey, Terms};
 use super::oracle::*;
 use super::{LeafLoss, RenewRootError, lost_leaves, renew_root};
 use crate::common::requirements::require;
+use crate::model::{Timestamp, days};
+
+/// When renewed roots expire.
+fn expiry() -> Timestamp {
+    now().plus(days(7300))
+}
+
+/// Terms of a renewal that are longer than those of the roots here.
+fn terms() -> Terms {
+    Terms { not_after: expiry(), ..super::super::fixtures::terms() }
+}
 
 fn renewed(old: &Certificate, key: &PrivateKey) -> Certificate {
     parsed(&renew_root(old, key, &terms()).unwrap())
@@ -20,7 +31,7 @@ fn assert_copied(new: &Certificate, old: &Certificate) {
     assert_eq!(new.extensions, old.extensions);
     assert_eq!(new.subject_key_identifier, old.subject_key_identifier);
     assert_ne!(new.serial, old.serial);
-    assert_eq!((new.not_before, new.not_after), (terms().not_before, terms().not_after));
+    assert_eq!((new.not_before, new.not_after), (terms().not_before, expiry()));
     assert!(new.is_self_signed() && new.is_root());
 }
 
@@ -125,6 +136,12 @@ fn root_that_cannot_be_copied_is_refused() {
     let apiserver = certificate(RSA_TREE, "apiserver.crt");
     assert!(matches!(refused(&apiserver, &root.key), RenewRootError::NotAnAuthority(_)));
     assert_eq!(refused(&root.certificate, &p256()), RenewRootError::KeyDoesNotFit);
+    let old = root.certificate.not_after;
+    for (new, is_later) in [(old.minus(days(1)), false), (old, true)] {
+        let made = renew_root(&root.certificate, &root.key, &Terms { not_after: new, ..terms() });
+        let expected = if is_later { None } else { Some(RenewRootError::Shorter { new, old }) };
+        assert_eq!(made.err(), expected);
+    }
 
     // Another CA above it, or one of the same name.
     let key = p256();
