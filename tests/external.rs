@@ -282,6 +282,12 @@ fn wrong_answer_is_refused_without_change() {
     );
     let missing = node.run(&["install", "apiserver", "/none"]);
     assert_eq!(missing.code, 2, "{}", missing.text);
+    // A file is read whole or not at all.
+    let large = ca.path("large.crt");
+    fs::write(&large, [&fs::read(&right).unwrap()[..], &[b'\n'; 1 << 20]].concat()).unwrap();
+    let run = node.run(&["install", "apiserver", large.to_str().unwrap()]);
+    assert_eq!(run.code, 2, "{}", run.text);
+    assert!(run.text.contains("large.crt: is larger than 1048576 bytes"), "{}", run.text);
     // The right answer is still accepted.
     assert_eq!(node.run(&["install", "apiserver", right.to_str().unwrap()]).code, 0);
 }

@@ -1,14 +1,13 @@
 //! `kubecertd ca check` and `kubecertd ca install`: a root CA of the operator's own.
 
 use std::fmt::Write as _;
-use std::fs::File;
 use std::path::Path;
 
 use zeroize::Zeroizing;
 
 use super::arguments::NewRootOptions;
 use super::ca_certificate::describe;
-use super::input::read_limited;
+use super::input::{MAX_PEM_BYTES, read_file};
 use super::out::{self, BAD, GOOD, SOON, paint};
 use super::words::count;
 use super::{Exit, Failure};
@@ -17,9 +16,6 @@ use crate::model::Timestamp;
 use crate::observe::Node;
 use crate::pass::new_root::{self, InstalledRoot};
 use crate::plan::RootJudgement;
-
-/// The largest size of a certificate or key.
-const MAX_FILE_BYTES: usize = 1 << 20;
 
 fn read(options: &NewRootOptions) -> Result<SuppliedRoot, Failure> {
     read_root(&options.certificate, options.key.as_deref())
@@ -38,8 +34,8 @@ pub(super) fn read_root(certificate: &Path, key: Option<&Path>) -> Result<Suppli
 }
 
 pub(super) fn content(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let read = File::open(path).and_then(|file| read_limited(file, MAX_FILE_BYTES));
-    read.map_err(|e| Failure::SuppliedRoot(format!("{}: {e}", path.display())))
+    read_file(path, MAX_PEM_BYTES)
+        .map_err(|e| Failure::SuppliedRoot(format!("{}: {e}", path.display())))
 }
 
 /// Shows whether it can be the root CA of a cluster.

@@ -1,10 +1,10 @@
 //! `kubecertd csr` and `kubecertd install`: certificates of an external CA.
 
 use std::fmt::Write as _;
-use std::io::Read as _;
 use std::sync::atomic::AtomicBool;
 
 use super::arguments::{CsrOptions, InstallOptions};
+use super::input::{MAX_PEM_BYTES, read_file};
 use super::out::{self, GOOD, paint};
 use super::renew::{names, services};
 use super::words::date;
@@ -16,9 +16,6 @@ use crate::pass::requests::{self, Installed, externally_signed, requests};
 use crate::pass::{self, Orders};
 use crate::plan::{Request, Trigger};
 use crate::sys::Clock;
-
-/// The largest size of a certificate with its chain.
-const MAX_CERTIFICATE_BYTES: u64 = 1 << 20;
 
 /// Writes the requests to standard output and notes to standard error: `kubecertd csr apiserver >
 /// apiserver.csr`.
@@ -73,7 +70,8 @@ pub(super) fn install(
 ) -> Result<Exit, Failure> {
     let asked = names(node, std::slice::from_ref(&options.name))?;
     let Some(name) = asked.into_iter().next() else { return Ok(Exit::Usage) };
-    let answer = read(options)?;
+    let answer = read_file(&options.certificate, MAX_PEM_BYTES)
+        .map_err(|e| Failure::Request(format!("{}: {e}", options.certificate.display())))?;
     match requests::install(node, &name, &answer, clock.now())? {
         Ok(installed) => {
             out::print(&show(&name, &installed));
@@ -84,16 +82,6 @@ pub(super) fn install(
             Ok(Exit::Failed)
         }
     }
-}
-
-/// Reads the signed certificate from the path on this machine, independent of `--root`.
-fn read(options: &InstallOptions) -> Result<Vec<u8>, Failure> {
-    let failed =
-        |e: std::io::Error| Failure::Request(format!("{}: {e}", options.certificate.display()));
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(&options.certificate).map_err(failed)?;
-    file.take(MAX_CERTIFICATE_BYTES).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(bytes)
 }
 
 fn show(name: &CredentialName, installed: &Installed) -> String {

@@ -1,13 +1,12 @@
 //! `kubecertd sign`: kubelet's client certificate for another node of the cluster.
 
-use std::fs::File;
-use std::io::{self, IsTerminal as _, Read};
+use std::io::{self, IsTerminal as _};
 use std::path::Path;
 
 use zeroize::Zeroizing;
 
 use super::arguments::SignOptions;
-use super::input::read_limited;
+use super::input::{read_file, read_limited};
 use super::out;
 use super::words::date;
 use super::{Exit, Failure};
@@ -44,13 +43,13 @@ pub(super) fn run(node: &Node, options: &SignOptions, clock: &dyn Clock) -> Resu
 fn read(path: Option<&Path>) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let name = path.map_or("standard input".into(), Path::to_string_lossy);
     let failed = |e: io::Error| Failure::Request(format!("{name}: {e}"));
-    let source: Box<dyn Read> = match path {
-        Some(path) => Box::new(File::open(path).map_err(failed)?),
+    let read = match path {
+        Some(path) => read_file(path, MAX_REQUEST_BYTES),
         None if io::stdin().is_terminal() => {
             let text = "name the file of the request: kubecertd sign --node NAME REQUEST";
             return Err(Failure::Request(text.to_owned()));
         }
-        None => Box::new(io::stdin()),
+        None => read_limited(io::stdin(), MAX_REQUEST_BYTES),
     };
-    read_limited(source, MAX_REQUEST_BYTES).map_err(failed)
+    read.map_err(failed)
 }

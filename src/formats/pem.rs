@@ -25,6 +25,9 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
 );
 
+/// That of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// The length of a line of base64.
 const LINE_LENGTH: usize = 64;
 
@@ -68,6 +71,15 @@ pub enum PemError {
          (umask 077; openssl pkcs12 -nodes -in FILE -out FILE.pem converts it)"
     )]
     LooksLikePkcs12,
+    /// Certificates in the binary form of PKCS#7 (RFC 2315).
+    #[error("{}", pkcs7("openssl pkcs7 -inform DER"))]
+    LooksLikePkcs7,
+    /// A mark of Windows before the first line, by which Go does not know that line.
+    #[error(
+        "the file begins with a byte order mark, so that Go does not find its first block (umask \
+         077; tail -c +4 FILE >FILE.pem removes it)"
+    )]
+    ByteOrderMark,
     /// Bytes that no text contains. A power failure can leave a file of zeros.
     #[error("the file is not text; it is damaged, or it is no PEM file")]
     NotText,
@@ -104,11 +116,22 @@ pub enum PemError {
     },
 }
 
+/// The text about a file of PKCS#7, with the command that reads it.
+pub(super) fn pkcs7(command: &str) -> String {
+    format!(
+        "the file is PKCS#7, which holds certificates in another form; PEM is needed ({command} \
+         -print_certs -in FILE -out FILE.pem converts it)"
+    )
+}
+
 /// Returns the blocks of a file in their order, at least one.
 ///
 /// # Errors
-/// When the file contains no block, or an incomplete one.
+/// When the file contains no block, or an incomplete one; or when Go does not find its first one.
 pub fn blocks(file: &[u8]) -> Result<Vec<Block>, PemError> {
+    if file.strip_prefix(BYTE_ORDER_MARK).is_some_and(|text| text.starts_with(b"-----BEGIN ")) {
+        return Err(PemError::ByteOrderMark);
+    }
     let mut blocks = Vec::new();
     let mut open: Option<Open> = None;
     let mut end = 0;
@@ -241,21 +264,25 @@ fn split_headers(content: &[u8]) -> (bool, Zeroizing<Vec<u8>>) {
 }
 
 /// Whether it begins as PKCS#12 does: a SEQUENCE of version 3 and a SEQUENCE that names the type of
-/// what it holds, plain (`data`) or signed (`signedData`). Lengths may be of BER, without an end.
+/// what it holds, plain (`data`) or signed (`signedData`).
 fn is_pkcs12(file: &[u8]) -> bool {
-    let inside = |bytes: &'_ [u8]| -> Option<usize> {
-        match bytes {
-            [0x30, length, ..] if *length > 0x80 => Some(2 + usize::from(*length - 0x80)),
-            [0x30, _, ..] => Some(2),
-            _ => None,
-        }
-    };
-    let start = || {
-        let content = file.get(inside(file)?..)?.strip_prefix(b"\x02\x01\x03")?;
-        let kind = content.get(inside(content)?..)?.strip_prefix(b"\x06\x09")?;
-        kind.strip_prefix(b"\x2a\x86\x48\x86\xf7\x0d\x01\x07")?.first().copied()
-    };
-    matches!(start(), Some(1 | 2))
+    let content = || content_type(in_sequence(file)?.strip_prefix(b"\x02\x01\x03")?);
+    matches!(content(), Some(1 | 2))
+}
+
+/// The last number of a SEQUENCE's type in PKCS#7: 1 is `data`, 2 `signedData`.
+fn content_type(bytes: &[u8]) -> Option<u8> {
+    let kind = in_sequence(bytes)?.strip_prefix(b"\x06\x09")?;
+    kind.strip_prefix(b"\x2a\x86\x48\x86\xf7\x0d\x01\x07")?.first().copied()
+}
+
+/// What follows the length of a SEQUENCE, which may be one of BER, without an end.
+fn in_sequence(bytes: &[u8]) -> Option<&[u8]> {
+    match bytes {
+        [0x30, length, ..] if *length > 0x80 => bytes.get(2 + usize::from(*length - 0x80)..),
+        [0x30, _, rest @ ..] => Some(rest),
+        _ => None,
+    }
 }
 
 /// Guesses the format of a file without any block.
@@ -263,6 +290,7 @@ fn guess_format(file: &[u8]) -> PemError {
     match file.trim_ascii() {
         [] => PemError::Empty,
         pfx if is_pkcs12(pfx) => PemError::LooksLikePkcs12,
+        signed if content_type(signed) == Some(2) => PemError::LooksLikePkcs7,
         // A SEQUENCE with a length of one or two more bytes: every certificate and nearly every
         // key.
         [0x30, 0x81 | 0x82, ..] => PemError::LooksLikeDer,
@@ -356,6 +384,25 @@ mod tests {
         ))
         .unwrap()[0];
         assert_eq!(blocks(block.der.expose()), Err(PemError::LooksLikeDer));
+    }
+
+    /// That the commands of these texts work is tested with openssl, in tests/new_root.
+    #[test]
+    fn byte_order_mark_is_an_error_where_it_hides_a_block() {
+        let marked = |text: &str| blocks(&[BYTE_ORDER_MARK, text.as_bytes()].concat());
+        assert_eq!(marked(TWO_BLOCKS), Err(PemError::ByteOrderMark));
+        assert_eq!(marked(&format!("a comment\n{TWO_BLOCKS}")).unwrap().len(), 2);
+        assert_eq!(marked("apiVersion: v1\n"), Err(PemError::NoBlock));
+    }
+
+    #[test]
+    fn pkcs7_is_recognised_with_lengths_of_der_and_of_ber() {
+        let kind = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07";
+        for start in [b"\x30\x82\x01\x00".as_slice(), b"\x30\x20", b"\x30\x80"] {
+            let file = |number: u8| [start, kind, &[number, 0xa0, 0x80, 0xff]].concat();
+            assert_eq!(blocks(&file(2)), Err(PemError::LooksLikePkcs7));
+            assert_ne!(blocks(&file(3)), Err(PemError::LooksLikePkcs7));
+        }
     }
 
     #[test]

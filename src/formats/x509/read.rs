@@ -111,6 +111,15 @@ pub enum ReadError {
         /// The labels of its blocks.
         found: String,
     },
+    /// The file is PKCS#7 in PEM (RFC 7468, 8).
+    #[error("{}", pem::pkcs7("openssl pkcs7"))]
+    Pkcs7,
+    /// The file has the form in which OpenSSL keeps what it trusts a certificate for.
+    #[error(
+        "the file holds a TRUSTED CERTIFICATE block, a form that only OpenSSL reads (openssl x509 \
+         -in FILE -out FILE.pem converts it)"
+    )]
+    Trusted,
     /// A certificate is malformed.
     #[error("certificate {number} of the file can't be read: {reason}")]
     Malformed {
@@ -139,7 +148,13 @@ pub fn certificates(file: &[u8]) -> Result<Vec<Certificate>, ReadError> {
         .collect::<Result<_, _>>()?;
     if certificates.is_empty() {
         let labels: Vec<&str> = blocks.iter().map(|block| block.label.as_str()).collect();
-        return Err(ReadError::NoCertificate { found: labels.join(", ") });
+        return Err(if labels.contains(&"TRUSTED CERTIFICATE") {
+            ReadError::Trusted
+        } else if labels.contains(&"PKCS7") {
+            ReadError::Pkcs7
+        } else {
+            ReadError::NoCertificate { found: labels.join(", ") }
+        });
     }
     Ok(certificates)
 }
