@@ -16,6 +16,7 @@ mod load;
 mod observed;
 mod supplied_root;
 mod trust;
+mod trust_store;
 
 pub use access::{
     CurrentUser, Server, UserLogin, current_user, identity, identity_in, identity_of, pem_identity,

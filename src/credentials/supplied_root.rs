@@ -1,15 +1,15 @@
 //! Reading: a certificate that is to become the root CA of the cluster, and its key, from the files
 //! that an operator names.
 
-use super::{Files, load, load_authority};
+use super::trust_store::trusted_in;
+use super::{load, load_authority};
 use crate::formats::pem;
 use crate::formats::x509::{
     Certificate, KeyError, PrivateKey, ReadError, certificates, passing_certificate, template,
     verify_renewed,
 };
 use crate::model::{
-    AbsolutePath, Authority, CandidateKey, Credential, PresentRoot, RootCandidate, San, Subject,
-    Timestamp, Usage,
+    Authority, CandidateKey, Credential, PresentRoot, RootCandidate, San, Subject, Timestamp, Usage,
 };
 use crate::sys::Root;
 
@@ -73,6 +73,7 @@ impl SuppliedRoot {
         now: Timestamp,
     ) -> RootCandidate {
         let key = self.key.as_ref().map(|key| key.fits(&self.certificate));
+        let (trusted_in, unread_trust) = trusted_in(root, &self.certificate);
         RootCandidate {
             certificate: self.certificate.as_root(),
             key: match key {
@@ -81,7 +82,8 @@ impl SuppliedRoot {
                 Some(false) => CandidateKey::OfAnother,
             },
             trial: self.trial(now),
-            trusted_in: trusted_in(root, &self.certificate),
+            trusted_in,
+            unread_trust,
             present: self.present(root, authority, credentials),
         }
     }
@@ -122,27 +124,4 @@ impl SuppliedRoot {
             relation: self.certificate.relation_to_root(present, &leaves),
         })
     }
-}
-
-/// The files of trusted CAs on the distributions: those that Go reads.
-const TRUST_STORES: [&str; 6] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/pki/tls/cacert.pem",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
-
-/// The file of the system's trust store that holds a certificate of the same CA.
-fn trusted_in(root: &Root, certificate: &Certificate) -> Option<AbsolutePath> {
-    let holds = |path: &AbsolutePath| {
-        let Ok(Some(content)) = Files::read(root, path) else { return false };
-        let blocks = pem::blocks(content.expose()).unwrap_or_default();
-        blocks.iter().any(|block| {
-            Certificate::from_der(block.der.expose())
-                .is_ok_and(|trusted| trusted.is_of_same_ca(certificate))
-        })
-    };
-    TRUST_STORES.into_iter().map(AbsolutePath::constant).find(holds)
 }

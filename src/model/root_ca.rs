@@ -13,6 +13,8 @@ pub struct RootCandidate {
     pub trial: Option<String>,
     /// The file of the system's trust store that holds the same CA.
     pub trusted_in: Option<AbsolutePath>,
+    /// What of that trust store can't be read, each with the file and the reason.
+    pub unread_trust: Vec<String>,
     /// The root CA that is there, where there is one.
     pub present: Option<PresentRoot>,
 }

@@ -174,10 +174,10 @@ const NAMES_OTHER_ISSUER: &str = "authorityKeyIdentifier = \
     DER:3019a114a4123010310e300c06035504030c056f74686572820101";
 const NAMES_OTHER_SERIAL: &str = "authorityKeyIdentifier = DER:3003820102";
 
-const FAULTS: [Case; 11] = [
+const FAULTS: [Case; 12] = [
     (
         "no-ca",
-        &["basicConstraints = critical, CA:FALSE", IDENTIFIER],
+        &["basicConstraints = critical, CA:FALSE", USAGE, IDENTIFIER],
         "it is no CA certificate",
         [false; 2],
     ),
@@ -199,6 +199,7 @@ const FAULTS: [Case; 11] = [
         "it has no subjectKeyIdentifier",
         [true, false],
     ),
+    ("no-usage", &[BASIC, IDENTIFIER], "it has no keyUsage", [true, false]),
     (
         "other-issuer",
         &[BASIC, USAGE, IDENTIFIER, NAMES_OTHER_ISSUER],
@@ -250,10 +251,6 @@ fn faults_are_those_of_openssl_and_kubernetes() {
         assert_says(&run, 3, "It can't be the root CA of a cluster: 1 reason.");
         assert_eq!(desk.verified_by_openssl(name), verified, "{name}");
     }
-    // A warning, since the root itself may be used by all others.
-    desk.root("no-usage", &[BASIC, IDENTIFIER]);
-    assert_says(&desk.check(&["no-usage.crt", "no-usage.key"]), 0, "warning  it has no keyUsage");
-    assert_eq!(desk.verified_by_openssl("no-usage"), [true, false]);
     desk.root("no-room", &["basicConstraints = critical, CA:TRUE, pathlen:0", USAGE, IDENTIFIER]);
     assert_says(&desk.check(&["no-room.crt", "no-room.key"]), 0, "warning  its path length is 0");
 }

@@ -74,6 +74,12 @@ pub enum RootFault {
          such as Python from 3.13 on, refuse it"
     )]
     NotCritical,
+    /// It has no key usage.
+    #[error(
+        "it has no keyUsage (RFC 5280, 4.2.1.3): clients that verify strictly, such as Python from \
+         3.13 on, refuse it"
+    )]
+    NoKeyUsage,
     /// It may not sign.
     #[error("it may not sign certificates (keyUsage lacks keyCertSign)")]
     MayNotSign,
@@ -175,11 +181,6 @@ pub enum RootWarning {
          before it expires, so more than 5 years are usual"
     )]
     ShortLife(String),
-    /// It has no key usage.
-    #[error(
-        "it has no keyUsage: clients that verify strictly, such as Python from 3.13 on, refuse it"
-    )]
-    NoKeyUsage,
     /// No other CA may be below it.
     #[error(
         "its path length is 0: when it is replaced one day, it can't sign a bridge to the new \
@@ -192,9 +193,22 @@ pub enum RootWarning {
     /// No key was given.
     #[error("the private key was not given, so it was not compared with the certificate")]
     NoKey,
+    /// A part of the system's trust store can't be read.
+    #[error(
+        "the system's trust store could not be read whole, so this CA may be in it ({})",
+        some_of(.0)
+    )]
+    TrustStore(Vec<String>),
     /// It is the present root.
     #[error("it is the present root CA of this node ({0})")]
     Present(AbsolutePath),
+}
+
+/// The first of some texts, and the number of the others.
+fn some_of(texts: &[String]) -> String {
+    let (first, others) = texts.split_at(texts.len().min(3));
+    let others = (!others.is_empty()).then(|| format!("{} more", others.len()));
+    first.iter().cloned().chain(others).collect::<Vec<_>>().join("; ")
 }
 
 impl RootJudgement {
@@ -208,7 +222,7 @@ impl RootJudgement {
 /// What is thought of a certificate that is to become the root CA of a cluster.
 #[must_use]
 pub fn judge_root(candidate: &RootCandidate, policy: &RootPolicy, now: Timestamp) -> RootJudgement {
-    let RootCandidate { certificate, key, trial, trusted_in, present } = candidate;
+    let RootCandidate { certificate, key, trial, trusted_in, unread_trust, present } = candidate;
     let mut faults = root_faults(certificate);
     // What is known already would only be said in other words.
     let trial = trial.clone().filter(|_| faults.is_empty());
@@ -227,6 +241,8 @@ pub fn judge_root(candidate: &RootCandidate, policy: &RootPolicy, now: Timestamp
     warnings
         .extend(is_short.then(|| RootWarning::ShortLife(remaining(now, certificate.not_after))));
     warnings.extend((*key == CandidateKey::NotGiven).then_some(RootWarning::NoKey));
+    let is_unknown = !policy.allow_trusted && trusted_in.is_none() && !unread_trust.is_empty();
+    warnings.extend(is_unknown.then(|| RootWarning::TrustStore(unread_trust.clone())));
     let same = relation.filter(|(_, relation)| **relation == RootRelation::Same);
     warnings.extend(same.map(|(file, _)| RootWarning::Present(file.clone())));
     RootJudgement { faults, warnings }
@@ -247,6 +263,11 @@ pub fn root_faults(certificate: &RootCertificate) -> Vec<RootFault> {
         CaConstraints::NoCa => Some(RootFault::NoCa),
         CaConstraints::Ca { critical, .. } => (!critical).then_some(RootFault::NotCritical),
     };
+    let usage = match certificate.key_usage {
+        CaKeyUsage::Absent => Some(RootFault::NoKeyUsage),
+        CaKeyUsage::Other => Some(RootFault::MayNotSign),
+        CaKeyUsage::SignsCertificates => None,
+    };
     let identifier = match certificate.identifier {
         KeyIdentifier::Absent => Some(RootFault::NoIdentifier),
         // An intermediate rightly names the key of another CA.
@@ -266,7 +287,7 @@ pub fn root_faults(certificate: &RootCertificate) -> Vec<RootFault> {
         (!certificate.has_subject).then_some(RootFault::NoSubject),
         certificate.malformed.clone().map(RootFault::Malformed),
         constraints,
-        (certificate.key_usage == CaKeyUsage::Other).then_some(RootFault::MayNotSign),
+        usage,
         certificate.other_purposes.clone().map(RootFault::Purposes),
         certificate.has_name_constraints.then_some(RootFault::NameConstraints),
         (!unknown.is_empty()).then(|| RootFault::UnknownCritical(unknown.join(", "))),
@@ -331,15 +352,7 @@ fn certificate_warnings(certificate: &RootCertificate) -> Vec<RootWarning> {
         CaKeyKind::Unusual(kind) => Some(RootWarning::KeyKind(kind.clone())),
         CaKeyKind::Usual | CaKeyKind::Unsupported(_) => None,
     };
-    let no_usage = certificate.key_usage == CaKeyUsage::Absent;
-    [
-        no_usage.then_some(RootWarning::NoKeyUsage),
-        has_no_room.then_some(RootWarning::PathLength),
-        kind,
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    [has_no_room.then_some(RootWarning::PathLength), kind].into_iter().flatten().collect()
 }
 
 #[cfg(test)]

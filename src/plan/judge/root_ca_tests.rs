@@ -32,6 +32,7 @@ fn good() -> RootCandidate {
         key: CandidateKey::Fits,
         trial: None,
         trusted_in: None,
+        unread_trust: Vec::new(),
         present: None,
     }
 }
@@ -63,7 +64,7 @@ type FaultCase = (fn(&mut RootCandidate), RootFault);
 
 #[test]
 fn each_fault_is_found_alone() {
-    let cases: [FaultCase; 19] = [
+    let cases: [FaultCase; 20] = [
         (
             |one| one.certificate.malformed = Some("why".to_owned()),
             RootFault::Malformed("why".to_owned()),
@@ -85,6 +86,7 @@ fn each_fault_is_found_alone() {
             },
             RootFault::NotCritical,
         ),
+        (|one| one.certificate.key_usage = CaKeyUsage::Absent, RootFault::NoKeyUsage),
         (|one| one.certificate.key_usage = CaKeyUsage::Other, RootFault::MayNotSign),
         (
             |one| one.certificate.other_purposes = Some("servers".to_owned()),
@@ -125,6 +127,18 @@ fn trusted_root_needs_the_word_of_the_operator() {
     candidate.trusted_in = Some(file());
     let allowed = RootPolicy { allow_trusted: true, ..POLICY };
     assert_eq!(judge_root(&candidate, &allowed, NOW), RootJudgement::default());
+    // What is known, or allowed, needs no warning.
+    candidate.unread_trust = vec!["file: why".to_owned()];
+    assert_eq!(judge_root(&candidate, &allowed, NOW), RootJudgement::default());
+    assert!(judge_root(&candidate, &POLICY, NOW).warnings.is_empty());
+}
+
+#[test]
+fn unread_parts_of_the_trust_store_are_counted() {
+    let unread = |count: usize| (0..count).map(|at| format!("file {at}")).collect();
+    let shown = |count| RootWarning::TrustStore(unread(count)).to_string();
+    assert!(shown(3).ends_with("(file 0; file 1; file 2)"), "{}", shown(3));
+    assert!(shown(5).ends_with("(file 0; file 1; file 2; 2 more)"), "{}", shown(5));
 }
 
 #[test]
@@ -177,7 +191,10 @@ type WarningCase = (fn(&mut RootCandidate), RootWarning);
 #[test]
 fn what_can_be_used_may_need_a_warning() {
     let cases: [WarningCase; 4] = [
-        (|one| one.certificate.key_usage = CaKeyUsage::Absent, RootWarning::NoKeyUsage),
+        (
+            |one| one.unread_trust = vec!["file: why".to_owned()],
+            RootWarning::TrustStore(vec!["file: why".to_owned()]),
+        ),
         (
             |one| {
                 one.certificate.constraints =
