@@ -43,9 +43,10 @@ restored.
 const CA_INSTALL: &str = "\
 The certificate passes the checks of kubecertd ca check first. It and its key are written as
 kubeadm writes its own, to /etc/kubernetes/pki/ca.crt and ca.key, or to the files that the
-configuration names. kubeadm init then uses them instead of making a root CA. On a control-plane
-node that joins without --certificate-key, they are two of the files that kubeadm join needs there;
-a worker needs none of them.
+configuration names. kubeadm init uses those in its own directory instead of making a root CA. On a
+control-plane node that joins without --certificate-key, they are two of the files that kubeadm join
+needs there; a worker needs none of them. Where the same certificate is there without its key, only
+the key is written.
 
   openssl pkcs12 -nodes -in root.p12 -out root.pem   converts PKCS#12
   kubecertd ca check root.pem                        says whether it can be used

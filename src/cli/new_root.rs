@@ -12,7 +12,7 @@ use super::out::{self, BAD, GOOD, SOON, paint};
 use super::words::count;
 use super::{Exit, Failure};
 use crate::credentials::{SuppliedRoot, SuppliedRootError};
-use crate::model::Timestamp;
+use crate::model::{AbsolutePath, Timestamp};
 use crate::observe::Node;
 use crate::pass::new_root::{self, InstalledRoot};
 use crate::plan::RootJudgement;
@@ -75,23 +75,39 @@ pub(super) fn install(
     now: Timestamp,
 ) -> Result<Exit, Failure> {
     let installed = new_root::install(node, read(options)?, options.allow_trusted_root, now)?;
-    let InstalledRoot { certificate, certificate_file, key_file, was_there, notes } = installed;
+    let InstalledRoot { certificate, certificate_file, key_file, written, notes } = installed;
     let mut text = describe(&certificate_file.to_string(), &certificate, now);
     text.push('\n');
     for note in notes {
         let _ = writeln!(text, "{}  {note}", paint(SOON, "warning"));
     }
     let source = options.key.as_ref().unwrap_or(&options.certificate).display();
-    let _ = if was_there {
+    let files = [&certificate_file, &key_file].into_iter().filter(|file| written.contains(file));
+    let files: Vec<_> = files.map(ToString::to_string).collect();
+    let _ = if files.is_empty() {
         writeln!(text, "{certificate_file} and {key_file} are this CA already.")
     } else {
         writeln!(
             text,
-            "{} {certificate_file} and {key_file}: kubeadm uses them from now on. Keep a copy of \
-             the key in a safe place, and remove {source} from this machine.",
-            paint(GOOD, "installed")
+            "{} {}: {} Keep a copy of the key in a safe place, and remove {source} from this \
+             machine.",
+            paint(GOOD, "installed"),
+            files.join(" and "),
+            use_by_kubeadm([&certificate_file, &key_file])
         )
     };
     out::print(&text);
     Ok(Exit::Fine)
+}
+
+/// The files of the root CA where kubeadm's configuration names no other directory.
+const KUBEADMS: [&str; 2] = ["/etc/kubernetes/pki/ca.crt", "/etc/kubernetes/pki/ca.key"];
+
+fn use_by_kubeadm(files: [&AbsolutePath; 2]) -> &'static str {
+    if files.map(AbsolutePath::as_path) == KUBEADMS.map(Path::new) {
+        "kubeadm uses them from now on."
+    } else {
+        "kubeadm uses ca.crt and ca.key in /etc/kubernetes/pki, or in the certificatesDir of its \
+         configuration."
+    }
 }

@@ -28,8 +28,8 @@ pub struct InstalledRoot {
     pub certificate_file: AbsolutePath,
     /// The file of the key.
     pub key_file: AbsolutePath,
-    /// Whether both were there already, the same.
-    pub was_there: bool,
+    /// Those of the two that were written; the others were there already, the same.
+    pub written: Vec<AbsolutePath>,
     /// What an operator should know besides.
     pub notes: Vec<String>,
 }
@@ -102,6 +102,7 @@ pub fn judge(
 
 /// Installs a root CA on a node without one, with the names, owners and modes of kubeadm's. Its
 /// certificate and its key are written alone, in kubeadm's form, whatever else their files hold.
+/// Where the certificate is there without its key, as with an external CA, only that is written.
 ///
 /// # Errors
 /// When it can't be the root CA of a cluster, or there is something of a cluster already.
@@ -124,25 +125,29 @@ pub fn install(
     let authority = root_authority(node)?;
     // Completes an earlier installation that was interrupted.
     let (mut store, recovered) = open_store(node)?;
-    let was_there = holds(node, authority, &certificate, &key);
     let warnings = judgement.warnings.iter().map(ToString::to_string);
+    let written = missing(node, authority, &certificate, &key)?;
     let mut installed = InstalledRoot {
         certificate,
         certificate_file: authority.certificate.clone(),
         key_file: authority.key.clone(),
-        was_there,
+        written,
         notes: recovered.notes.into_iter().chain(warnings).collect(),
     };
-    if was_there {
-        return Ok(installed);
+    if !installed.written.is_empty() {
+        let InstalledRoot { certificate, written, .. } = &installed;
+        let change = stage(node, &store, authority, written, certificate, &key)?;
+        let commit = store.commit(vec![change], now, usize::from(node.settings.backups.keep.get()));
+        commit.outcomes.into_iter().try_for_each(|outcome| outcome.result)?;
+        installed.notes.extend(commit.notes);
     }
-    if let Some(file) = first_of_cluster(node, authority) {
-        return Err(InstallRootError::Exists(file));
-    }
-    let change = stage(node, &store, authority, &installed.certificate, &key)?;
-    let commit = store.commit(vec![change], now, usize::from(node.settings.backups.keep.get()));
-    commit.outcomes.into_iter().try_for_each(|outcome| outcome.result)?;
-    installed.notes.extend(commit.notes);
+    let writable = node.root.writable_by_others(&authority.key).ok().flatten();
+    installed.notes.extend(writable.map(|found| {
+        format!(
+            "{found}, so others than root can replace the root CA: make root its owner, and take \
+             the right to write from all others (chown root:root, chmod go-w)"
+        )
+    }));
     Ok(installed)
 }
 
@@ -150,8 +155,14 @@ fn root_authority(node: &Node) -> Result<&Authority, InstallRootError> {
     node.catalog.root_authority().ok_or(InstallRootError::NoRoot)
 }
 
-/// Whether the files of the root CA hold this certificate alone, and its key.
-fn holds(node: &Node, authority: &Authority, certificate: &Certificate, key: &PrivateKey) -> bool {
+/// The files of the root CA that are missing: none where they hold this certificate alone, and its
+/// key; the key's where that alone is missing; or both, on a node without anything of a cluster.
+fn missing(
+    node: &Node,
+    authority: &Authority,
+    certificate: &Certificate,
+    key: &PrivateKey,
+) -> Result<Vec<AbsolutePath>, InstallRootError> {
     let read = |file| node.root.read(file, LARGEST_FILE).ok().map(|content| content.bytes);
     let has_certificate = read(&authority.certificate)
         .and_then(|content| certificates(content.expose()).ok())
@@ -159,7 +170,17 @@ fn holds(node: &Node, authority: &Authority, certificate: &Certificate, key: &Pr
     let has_key = read(&authority.key)
         .and_then(|content| PrivateKey::from_pem(content.expose()).ok())
         .is_some_and(|found| found.public_key_der() == key.public_key_der());
-    has_certificate && has_key
+    if has_certificate && has_key {
+        return Ok(Vec::new());
+    }
+    if has_certificate && node.root.stat(&authority.key)?.is_none() {
+        return Ok(vec![authority.key.clone()]);
+    }
+    match first_of_cluster(node, authority) {
+        Some(file) => Err(InstallRootError::Exists(file)),
+        // kubeadm takes a certificate without its key for an external CA, so the key comes first.
+        None => Ok(vec![authority.key.clone(), authority.certificate.clone()]),
+    }
 }
 
 /// The first file that a root CA or a node of its cluster has.
@@ -182,40 +203,41 @@ fn first_of_cluster(node: &Node, authority: &Authority) -> Option<AbsolutePath> 
         .cloned()
 }
 
-/// Stages the two files, each alone and in kubeadm's form.
+/// Stages these files, each alone and in kubeadm's form.
 fn stage(
     node: &Node,
     store: &Store<'_>,
     authority: &Authority,
+    written: &[AbsolutePath],
     certificate: &Certificate,
     key: &PrivateKey,
 ) -> Result<Checked, InstallRootError> {
-    for file in [&authority.key, &authority.certificate] {
+    for file in written {
         if let Some(dir) = file.as_path().parent().and_then(|dir| AbsolutePath::new(dir).ok()) {
             node.root.create_parents_of(&dir)?;
         }
         node.root.create_dir_of(file)?;
     }
-    let file = |path: &AbsolutePath, content, kind| NewFile {
-        path: path.clone(),
-        content,
-        old: None,
-        kind,
+    let file = |path: &AbsolutePath| -> Result<NewFile, KeyError> {
+        let (content, kind) = if *path == authority.key {
+            (key.to_pem()?, Kind::AuthorityKey)
+        } else {
+            (Secret::from(certificate.to_pem()), Kind::Certificate)
+        };
+        Ok(NewFile { path: path.clone(), content, old: None, kind })
     };
-    // kubeadm takes a certificate without its key for an external CA, so the key comes first.
     let change = Change {
         credential: CredentialName::new(authority.name.as_str())?,
-        files: vec![
-            file(&authority.key, key.to_pem()?, Kind::AuthorityKey),
-            file(&authority.certificate, Secret::from(certificate.to_pem()), Kind::Certificate),
-        ],
+        files: written.iter().map(file).collect::<Result<_, _>>()?,
         link: None,
         backup: store::Backup::Unwanted,
     };
     store.stage(change)?.check(|contents| {
-        let [written_key, written] = contents else { return Err(InstallRootError::Changed) };
-        let is_whole = PrivateKey::from_pem(written_key.expose())?.fits(certificate)
-            && certificates(written.expose())?.iter().eq([certificate]);
+        let [written_key, others @ ..] = contents else { return Err(InstallRootError::Changed) };
+        let mut is_whole = PrivateKey::from_pem(written_key.expose())?.fits(certificate);
+        for written in others {
+            is_whole &= certificates(written.expose())?.iter().eq([certificate]);
+        }
         if is_whole { Ok(()) } else { Err(InstallRootError::Changed) }
     })
 }
