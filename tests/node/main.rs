@@ -43,6 +43,7 @@ mod packages;
 mod passes;
 mod power_cut;
 mod recovery;
+mod root_by_hand;
 mod root_renewal;
 mod root_replacement;
 mod roots;
@@ -141,6 +142,7 @@ nodes! {
         bridge_connects_roots_of_one_name = crate::roots::same_name;
         installed_root_ca_is_used_by_kubeadm = crate::new_root::used_by_kubeadm;
         cas_are_renewed_by_hand = crate::root_renewal::by_hand;
+        root_ca_is_replaced_by_hand = crate::root_by_hand::replaced;
         bundle_in_signing_file_restarts_nothing = crate::root_renewal::bundle_by_hand;
         root_ca_rotation_is_undone = crate::root_replacement::undone;
     }

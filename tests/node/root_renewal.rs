@@ -11,6 +11,7 @@ use super::availability::Meter;
 use super::common::{CA_CRT, OTHER_CAS, now};
 use super::harness::Node;
 use super::recovery::is_ready_since_boot;
+use super::root_by_hand::bash_blocks;
 use super::root_replacement::{root_of_rotation, wait_for_rotation, wait_until_over};
 use super::services::{changed_processes, print_figure, processes};
 
@@ -116,7 +117,7 @@ pub fn by_hand(node: &mut Node) {
     node.expire_cas(20);
     boot_again(node);
     let before = processes(node);
-    let [sign, put_in_place, publish] = commands_by_hand();
+    let [sign, put_in_place, publish] = bash_blocks("By hand").try_into().unwrap();
     node.exec(sign);
     node.exec(put_in_place);
     node.wait_for("the API server works again", |node| {
@@ -149,14 +150,6 @@ pub fn by_hand(node: &mut Node) {
 fn boot_again(node: &mut Node) {
     node.power_cut(|_| ());
     node.wait_for("it is Ready again", |node| is_ready_since_boot(node).then_some(()));
-}
-
-fn commands_by_hand() -> [&'static str; 3] {
-    let page = include_str!("../../docs/root-ca.md");
-    let section = page.split("\n### ").find(|section| section.starts_with("By hand\n")).unwrap();
-    let blocks = section.split("```bash\n").skip(1);
-    let blocks: Vec<_> = blocks.map(|block| block.split("```").next().unwrap()).collect();
-    blocks.try_into().unwrap()
 }
 
 /// An operator makes a bundle of ca.crt by hand, and controller-manager.conf is due. With two
