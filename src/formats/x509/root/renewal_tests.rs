@@ -209,6 +209,22 @@ fn root_named_by_its_serial_number_is_refused() {
     assert_eq!(renew_root(&naming, &key, &terms()).unwrap_err(), RenewRootError::NamesSerial);
 }
 
+/// The key and the serial number that it names are the root's; the issuer is `CN=kubernetes`.
+#[test]
+fn leaf_that_names_another_issuer_does_not_verify() {
+    require!("openssl");
+    let key = p256();
+    for (name, is_named) in [("kubernetes", true), ("other", false)] {
+        let draft = Draft::authority(common_name(UTF8, name), &[identifier(b"one")]);
+        let more = [authority(Some(b"one"), Some(&draft.terms.serial))];
+        let root = draft.signed(&key, &key);
+        let leaf = Draft::leaf(common_name(UTF8, "leaf"), &root, &more).signed(&p256(), &key);
+        assert!(leaf.was_signed_by(&root));
+        assert_eq!(leaf.verifies_by(&root), is_named);
+        assert_eq!(openssl_verifies(&leaf, None, &root, &[]), is_named);
+    }
+}
+
 #[test]
 fn lost_leaves_are_named_with_reasons() {
     let (key, other_key) = (p256(), p256());
