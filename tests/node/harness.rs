@@ -6,12 +6,14 @@
 //! state of `kubeadm init` before a case. The script `machine` beside this file makes, boots and
 //! kills a node.
 
+use std::io::{BufRead as _, BufReader};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use kubecertd::report::{PassSummary, Status};
+use kubecertd::report::{Message, PassSummary, Status};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -233,6 +235,25 @@ impl Node {
                 .then_some(())
         });
         self.wait_for("it is Ready", |node| node.is_ready().then_some(()));
+    }
+
+    /// Receives the messages of a kind that are in the journal since the boot, and those to come,
+    /// until the power is cut.
+    pub fn follow(&self, message: Message) -> Receiver<String> {
+        let id = format!("MESSAGE_ID={}", message.id());
+        let mut followed = machine_command(&["exec", self.name, "journalctl", "--boot"])
+            .args(["--follow", "--lines=all", "--output=cat", &id])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let (sender, receiver) = channel();
+        std::thread::spawn(move || {
+            let lines = BufReader::new(followed.stdout.take().unwrap()).lines();
+            lines.map_while(Result::ok).all(|line| sender.send(line).is_ok());
+            followed.wait().unwrap();
+        });
+        receiver
     }
 
     /// Returns the messages of a unit in the journal since the start of the case.
@@ -470,10 +491,14 @@ fn try_machine(arguments: &[&str]) -> Option<String> {
 }
 
 fn run(arguments: &[&str]) -> Output {
-    Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node/machine"))
-        .args(arguments)
-        .output()
-        .unwrap()
+    machine_command(arguments).output().unwrap()
+}
+
+fn machine_command(arguments: &[&str]) -> Command {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node/machine");
+    let mut command = Command::new(program);
+    command.args(arguments);
+    command
 }
 
 fn both(output: &Output) -> String {

@@ -44,6 +44,7 @@ mod passes;
 mod power_cut;
 mod recovery;
 mod root_by_hand;
+mod root_power_cuts;
 mod root_renewal;
 mod root_replacement;
 mod roots;
@@ -148,6 +149,7 @@ nodes! {
     }
     faults {
         root_ca_rotation_meets_kubeadm = crate::root_replacement::kubeadm_in_the_middle;
+        root_ca_rotation_survives_power_cuts = crate::root_power_cuts::after_each_step;
         unit_sandbox_confines_daemon = crate::sandbox::confined_daemon;
         replaced_directory_is_written_to = crate::sandbox::replaced_directory;
         removed_directory_of_kubelet_is_opened_again = crate::sandbox::removed_kubelet_directory;

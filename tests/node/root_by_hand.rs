@@ -9,6 +9,7 @@ use super::availability::Meter;
 use super::common::CA_CRT;
 use super::common::kubelet::CURRENT;
 use super::harness::Node;
+use super::root_replacement::roots;
 use super::services::{assert_in_use, print_figure};
 
 /// How long clients send requests after the last change of a level is in use.
@@ -145,10 +146,6 @@ pub fn bash_blocks(heading: &str) -> Vec<&'static str> {
     let section = page.split("\n### ").find(is_wanted).unwrap();
     let blocks = section.split("```bash\n").skip(1);
     blocks.map(|block| block.split("```").next().unwrap()).collect()
-}
-
-fn roots(node: &Node) -> Vec<Certificate> {
-    certificates(&node.read(CA_CRT)).unwrap()
 }
 
 /// A certificate that kube-controller-manager has just signed.

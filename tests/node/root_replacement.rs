@@ -21,7 +21,7 @@ const SIGNING_FLAG: &str = "kubecertd-signing.crt";
 
 /// The timeout of a wait for several levels of a rotation. Each restarts programs, one after
 /// another; all together take four minutes on a quiet machine.
-const ROTATION_TIMEOUT: Duration = Duration::from_secs(900);
+pub const ROTATION_TIMEOUT: Duration = Duration::from_secs(900);
 
 /// Makes a root of a company, its certificate and its key in one file.
 const MAKE_ROOT: &str = "umask 077; cd /root; openssl req -x509 -newkey ec -pkeyopt \
@@ -30,7 +30,7 @@ const MAKE_ROOT: &str = "umask 077; cd /root; openssl req -x509 -newkey ec -pkey
     'keyUsage = critical, keyCertSign, cRLSign' 2>/dev/null; cat crt.pem key.pem >company.pem";
 
 /// A node of its own: its root CA is another one in the end.
-fn fresh(name: &'static str, address: &str, algorithm: &str) -> Node {
+pub fn fresh(name: &'static str, address: &str, algorithm: &str) -> Node {
     let node = Node::fresh(name, address);
     node.init(algorithm, &format!("{address}:6443"));
     node.wait_for("it is Ready", |node| node.is_ready().then_some(()));
@@ -121,17 +121,21 @@ fn front_proxies_of_rotation(node: &Node) -> [Certificate; 2] {
     })
 }
 
-/// Waits until the status of a rotation has this text, with one space between columns.
+/// Waits until the status of a rotation has this text.
 pub fn wait_for_rotation(node: &Node, text: &str) {
-    node.wait_within(ROTATION_TIMEOUT, text, |node| {
-        let shown = node.try_exec("kubecertd ca rotate status");
-        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
-        let words: Vec<_> = shown.split_whitespace().collect();
-        words.join(" ").contains(text).then_some(())
-    });
+    node.wait_within(ROTATION_TIMEOUT, text, |node| status_has(node, text).then_some(()));
 }
 
-fn roots(node: &Node) -> Vec<Certificate> {
+/// Whether the status of a rotation has this text, with one space between columns.
+pub fn status_has(node: &Node, text: &str) -> bool {
+    let shown = node.try_exec("kubecertd ca rotate status");
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    let words: Vec<_> = shown.split_whitespace().collect();
+    words.join(" ").contains(text)
+}
+
+/// The certificates in ca.crt.
+pub fn roots(node: &Node) -> Vec<Certificate> {
     certificates(&node.read(CA_CRT)).unwrap()
 }
 
@@ -254,12 +258,14 @@ fn go_back(node: &Node) {
 }
 
 pub fn wait_until_over(node: &Node) {
-    node.wait_within(ROTATION_TIMEOUT, "the rotation is over", |node| {
-        let found = node.try_exec(
-            "kubectl --request-timeout=20s -n kube-system get configmap kubecertd-root-ca",
-        );
-        String::from_utf8_lossy(&found.stderr).contains("NotFound").then_some(())
-    });
+    node.wait_within(ROTATION_TIMEOUT, "the rotation is over", |node| is_over(node).then_some(()));
+}
+
+/// Whether the order is removed, which the API server has to say.
+pub fn is_over(node: &Node) -> bool {
+    let found = node
+        .try_exec("kubectl --request-timeout=20s -n kube-system get configmap kubecertd-root-ca");
+    String::from_utf8_lossy(&found.stderr).contains("NotFound")
 }
 
 /// kubeadm works on the node in the middle: it issues certificates, and writes the manifest again,
