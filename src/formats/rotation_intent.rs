@@ -4,9 +4,10 @@
 //! It is an object in the cluster, which many may edit. So it is signed with the keys of the roots
 //! that it is about: a node uses nothing of it that no root of its own `ca.crt` has signed.
 
+mod ca_pair;
 mod roots;
 
-pub use self::roots::CaPair;
+pub use self::ca_pair::CaPair;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
