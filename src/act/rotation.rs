@@ -184,7 +184,7 @@ impl RotationFiles<'_> {
             files.push(self.new_file(&authority.key, content, Kind::AuthorityKey)?);
         }
         files.push(self.new_file(file, Secret::from(text), Kind::Certificate)?);
-        self.replace(store, files, |contents| {
+        self.replace_of(authority, store, files, |contents| {
             let (written, text) = match contents {
                 [text] => (None, text),
                 [key, text] => (Some(key), text),
@@ -349,12 +349,22 @@ impl RotationFiles<'_> {
         files: Vec<NewFile>,
         is_right: impl FnOnce(&[Secret]) -> Result<bool, RotationStepError>,
     ) -> Result<Written, RotationStepError> {
+        self.replace_of(self.authority, store, files, is_right)
+    }
+
+    fn replace_of(
+        &self,
+        authority: &Authority,
+        store: &mut Store<'_>,
+        files: Vec<NewFile>,
+        is_right: impl FnOnce(&[Secret]) -> Result<bool, RotationStepError>,
+    ) -> Result<Written, RotationStepError> {
         if files.is_empty() {
             return Ok(Written::default());
         }
         let paths = files.iter().map(|file| file.path.clone()).collect();
         let change = Change {
-            credential: CredentialName::new(self.authority.name.as_str())?,
+            credential: CredentialName::new(authority.name.as_str())?,
             files,
             link: None,
             backup: Backup::Required,

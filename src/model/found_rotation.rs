@@ -113,6 +113,6 @@ pub struct FoundFrontProxy {
     pub ca_key: RootCa,
     /// The CA that issued each client certificate of it: front-proxy-client, as a rule.
     pub clients: Vec<RootCa>,
-    /// Whether the API server has had the time to read them.
+    /// Whether the API server has had the time to read all of them.
     pub is_read: bool,
 }

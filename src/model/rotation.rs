@@ -284,7 +284,7 @@ pub struct FrontProxyFacts {
     /// The CA that issued front-proxy-client.
     pub client: RootCa,
     /// The CA that issued what the API server shows; `None` until it has had the time to read the
-    /// present one.
+    /// present one and `front-proxy-ca.crt`.
     pub shows: Option<RootCa>,
 }
 

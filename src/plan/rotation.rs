@@ -169,8 +169,8 @@ fn control_plane_step(
     let read = &facts.api_server;
     let has_read = read.accepts == node.ca.trust()
         && read.shows == facts.server
-        && read.kubelet_client == facts.clients
-        && facts.front_proxy.is_none_or(|one| one.shows == Some(one.client));
+        && read.kubelet_client == facts.clients;
+    let has_read_front_proxy = facts.front_proxy.is_none_or(|one| one.shows == Some(one.client));
     let verifies_kubelets = read.kubelet_ca.is_none_or(|trust| trust == wanted.trust);
     let restart =
         |program, is_current: bool| (!is_current).then_some(RotationStep::Restart(program));
@@ -190,6 +190,7 @@ fn control_plane_step(
         })
         .or_else(|| restart(Scheduler, has_loaded(&facts.scheduler, wanted.trust, facts.clients)))
         .or_else(|| kubelet_step(node, wanted))
+        .or((!has_read_front_proxy).then_some(RotationStep::Await(ReloadingProgram::ApiServer)))
 }
 
 fn write_ca(node: &RotationFacts, ca_key: Option<RootCa>, wanted: &Wanted) -> Option<RotationStep> {

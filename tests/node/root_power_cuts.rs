@@ -11,9 +11,12 @@ use kubecertd::report::Message;
 
 use super::common::OTHER_CAS;
 use super::common::kubelet::CURRENT;
+use super::extension;
 use super::harness::Node;
 use super::recovery::is_ready_since_boot;
-use super::root_replacement::{ROTATION_TIMEOUT, fresh, is_over, roots, status_has};
+use super::root_replacement::{
+    ROTATION_TIMEOUT, fresh, front_proxy_file, is_over, roots, status_has,
+};
 use super::services::print_figure;
 
 /// Has disk operations of the daemon take time, so that no step is made before the power is cut
@@ -32,6 +35,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub fn after_each_step(_: &mut Node) {
     let mut node = fresh("kubecertd-cut", "10.210.0.24", "ecdsa");
     let old = roots(&node).remove(0);
+    let old_front_proxy = front_proxy_file(&node);
     node.write("etc/systemd/system/kubecertd.service.d/slow.conf", SLOW);
     node.exec("systemctl daemon-reload && systemctl restart kubecertd");
     let mut cuts = Cuts::default();
@@ -52,6 +56,9 @@ pub fn after_each_step(_: &mut Node) {
     node.wait_for("it is Ready", |node| is_ready_since_boot(node).then_some(()));
     let pass = node.request_pass();
     assert!(pass.failed.is_empty() && pass.not_refreshed.is_empty(), "{pass:?}");
+    let front_proxy = front_proxy_file(&node);
+    assert!(front_proxy.len() == 1 && front_proxy != old_front_proxy, "{front_proxy:?}");
+    assert_eq!(extension::published(&node).unwrap(), front_proxy);
     let others = OTHER_CAS.map(|stem| node.ca(stem));
     for (name, stored) in node.usable_credentials() {
         let issued = &stored.certificate;

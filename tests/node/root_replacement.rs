@@ -108,7 +108,8 @@ fn assert_none_failed(meters: [(&str, Meter); 3]) {
     }
 }
 
-fn front_proxy_file(node: &Node) -> Vec<Certificate> {
+/// The certificates in front-proxy-ca.crt.
+pub fn front_proxy_file(node: &Node) -> Vec<Certificate> {
     certificates(&node.read(FRONT_PROXY_CRT)).unwrap()
 }
 
@@ -232,6 +233,13 @@ fn renew_by_kubeadm(node: &Node) {
 /// A worker joins by the hash of a root. It gets both, and the rotation waits for it until its Node
 /// is deleted.
 fn join_by(node: &Node, root: &Certificate) {
+    let worker = joined_by(node, root);
+    wait_for_rotation(node, "kubecertd-way - no report: does kubecertd run there?");
+    leave(node, worker);
+}
+
+/// A worker that has joined by the hash of a root. It has what the node has in ca.crt.
+fn joined_by(node: &Node, root: &Certificate) -> Node {
     let worker = Node::fresh("kubecertd-way", "10.210.0.22");
     let hash = format!("sha256:{}", Digest::of(root.public_key_der()));
     worker.join(&[
@@ -246,7 +254,10 @@ fn join_by(node: &Node, root: &Certificate) {
         "unix:///run/containerd/containerd.sock",
     ]);
     assert_eq!(roots(&worker), roots(node));
-    wait_for_rotation(node, "kubecertd-way - no report: does kubecertd run there?");
+    worker
+}
+
+fn leave(node: &Node, worker: Node) {
     node.exec("kubectl delete node kubecertd-way");
     worker.remove_machine();
 }
@@ -328,6 +339,9 @@ pub fn kubeadm_in_the_middle(_: &mut Node) {
     };
     node.wait_for("the bridge is there again", |node| bridge(node).then_some(()));
     wait_for_rotation(&node, "All certificates are of the new root CA");
+    let old = roots(&node).remove(1);
+    join_by(&node, &old);
+    wait_for_rotation(&node, "All certificates are of the new root CA");
     // Another bundle, by hand: nothing goes on, and it is said why.
     let ca = node.text(CA_CRT);
     let foreign = node.text("etc/kubernetes/pki/front-proxy-ca.crt");
@@ -338,7 +352,10 @@ pub fn kubeadm_in_the_middle(_: &mut Node) {
     assert!(refused.status.success() || !refused.stderr.is_empty());
     node.write(CA_CRT, ca);
     wait_until_over(&node);
-    assert_eq!(roots(&node).len(), 1);
+    let new = roots(&node);
+    assert_eq!(new.len(), 1);
     node.assert_accepted();
+    let worker = joined_by(&node, &new[0]);
+    leave(&node, worker);
     node.remove_machine();
 }

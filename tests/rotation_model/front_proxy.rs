@@ -24,12 +24,20 @@ struct Server {
     client: RootCa,
     /// The issuer of what it shows.
     shown: RootCa,
-    /// Whether it has had the time to read the client certificate that is there.
+    /// What it has read of the file of the CA, and publishes.
+    publishes: CaFile,
+    /// Whether it has had the time to read what is there.
     has_read: bool,
 }
 
-const AT_REST: Server =
-    Server { ca: CaFile::Old, ca_key: Old, client: Old, shown: Old, has_read: true };
+const AT_REST: Server = Server {
+    ca: CaFile::Old,
+    ca_key: Old,
+    client: Old,
+    shown: Old,
+    publishes: CaFile::Old,
+    has_read: true,
+};
 
 impl Server {
     fn facts(self) -> FrontProxyFacts {
@@ -58,8 +66,8 @@ impl Server {
 
     fn after(self, step: RotationStep) -> Self {
         match step {
-            RotationStep::WriteFrontProxyCa(ca) => Self { ca, ..self },
-            RotationStep::SwapFrontProxyCa(ca, ca_key) => Self { ca, ca_key, ..self },
+            RotationStep::WriteFrontProxyCa(ca) => Self { ca, ..self.unread() },
+            RotationStep::SwapFrontProxyCa(ca, ca_key) => Self { ca, ca_key, ..self.unread() },
             RotationStep::IssueFrontProxyClient(client) => Self { client, ..self.unread() },
             RotationStep::Await(ReloadingProgram::ApiServer) => self.read(),
             step => panic!("{step:?} is not of the front proxy"),
@@ -67,17 +75,23 @@ impl Server {
     }
 
     fn read(self) -> Self {
-        Self { shown: self.client, has_read: true, ..self }
+        Self { shown: self.client, publishes: self.ca, has_read: true, ..self }
     }
 
     fn unread(self) -> Self {
         Self { has_read: false, ..self }
     }
 
-    /// What can happen to it at any time: it reads its files, it is not known whether it has, or
-    /// kubeadm issues its certificate.
-    fn events(self) -> [Self; 3] {
-        [self.read(), self.unread(), Self { client: self.ca_key, ..self.unread() }]
+    /// What can happen to it at any time: it reads one of its files or both, it is not known
+    /// whether it has, or kubeadm issues its certificate.
+    fn events(self) -> [Self; 5] {
+        [
+            self.read(),
+            Self { shown: self.client, ..self },
+            Self { publishes: self.ca, ..self },
+            self.unread(),
+            Self { client: self.ca_key, ..self.unread() },
+        ]
     }
 }
 
@@ -127,7 +141,13 @@ fn fault(planner: Planner) -> Option<String> {
             }
             for (at, level) in [(low, levels[0]), (low + 1, levels[1])] {
                 let done = all.iter().filter(|one| one.next(planner, level).is_none());
-                with[at].extend(done.copied());
+                for server in done {
+                    // It would add what is taken out of the list.
+                    if server.publishes.trust() != trust_in_objects(level) {
+                        return Some(format!("done with {level}: {server:?}"));
+                    }
+                    with[at].insert(*server);
+                }
             }
         }
         if with == before {
@@ -149,7 +169,8 @@ fn front_proxy_goes_to_each_level_from_anywhere() {
     for ca in CaFile::ALL {
         for (ca_key, client) in roots.into_iter().flat_map(|key| roots.map(|one| (key, one))) {
             for level in LEVELS {
-                let mut server = Server { ca, ca_key, client, shown: client, has_read: false };
+                let mut server =
+                    Server { ca, ca_key, client, shown: client, publishes: ca, has_read: false };
                 let mut steps = 0;
                 while let Some(step) = server.next(next_step, level) {
                     server = server.after(step);
@@ -158,8 +179,14 @@ fn front_proxy_goes_to_each_level_from_anywhere() {
                 }
                 let signer = if level < RotationLevel::Servers { Old } else { New };
                 let ca = ca_file_at(level);
-                let wanted =
-                    Server { ca, ca_key: signer, client: signer, shown: signer, has_read: true };
+                let wanted = Server {
+                    ca,
+                    ca_key: signer,
+                    client: signer,
+                    shown: signer,
+                    publishes: ca,
+                    has_read: true,
+                };
                 assert_eq!(server, wanted, "{level}");
                 states += 1;
             }

@@ -2,8 +2,9 @@
 //! aggregated API servers verify clients, and those by which they verify the API servers.
 //!
 //! Every API server adds those of its own `ca.crt` and `front-proxy-ca.crt`, and removes none but
-//! expired ones. So only the CA that is trusted no more is taken out, and that only once all API
-//! servers trust the others alone: one that trusts it adds it again.
+//! expired ones. So only the CA that is trusted no more is taken out. An API server that still
+//! trusts it adds it again, so this is done until all API servers are known to trust the others
+//! alone.
 
 use super::bundle::{RootChange, reduce_roots};
 use super::report::{Decided, Mode, TrustState};
@@ -54,6 +55,11 @@ impl ClusterApi {
     ) -> Result<Option<TrustState>, ObjectError> {
         let key = key_of(ca);
         let Some(found) = self.config_map(key).await? else { return Ok(None) };
+        let is_there = found.data.as_ref().is_some_and(|data| data.contains_key(key.key));
+        // An API server without aggregation publishes no CA of the front proxy.
+        if ca == ReplacedCa::FrontProxy && !is_there {
+            return Ok(None);
+        }
         let text = key.text_of(&found)?;
         let decided =
             decide(text, change).map_err(|reason| ObjectError::malformed(key.object(), reason))?;

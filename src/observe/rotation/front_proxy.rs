@@ -6,11 +6,12 @@ use super::read::is_named;
 use super::{API_SERVER, Finder, RotationTrouble, describe, interference, issued_by_root};
 use crate::credentials::{Loaded, LoadedKey, load, read_key};
 use crate::formats::rotation_intent::CaPair;
-use crate::model::{Appeared, Authority, Credential, FoundFrontProxy, Instance, RootCa};
-use crate::plan::started_before;
+use crate::model::{
+    AbsolutePath, Authority, ContentName, FoundFrontProxy, Freshness, RootCa, Timestamp,
+};
 
-/// The longest time until kube-apiserver has read a client certificate of its own again: it looks
-/// for a new one every minute.
+/// The longest time until kube-apiserver has read its files of the front proxy again: it looks for
+/// new ones every minute.
 const READ_AGAIN: Duration = Duration::from_secs(75);
 
 impl Finder<'_> {
@@ -26,20 +27,24 @@ impl Finder<'_> {
         })?;
         let mut clients = Vec::new();
         for credential in issued_by_root(catalog, authority) {
-            let Loaded::Whole(stored) = load(self.files, credential) else { continue };
+            let stored = match load(self.files, credential) {
+                Loaded::Whole(stored) => stored,
+                Loaded::Absent => continue,
+                _ => {
+                    let text = "its certificate and key can't be used; see `kubecertd check`";
+                    let text = format!("{}: {text}", credential.name);
+                    return Err(RotationTrouble::Unreadable(text));
+                }
+            };
             let issuer = pair.issuer(&stored.certificate).ok_or_else(|| {
                 let issuer = format!("a certificate of {}", stored.certificate.issuer);
                 interference(&credential.location, &issuer)
             })?;
             clients.push(issuer);
         }
-        let is_read = issued_by_root(catalog, authority).all(|one| self.is_read_again(one));
-        Ok(Some(FoundFrontProxy {
-            ca,
-            ca_key: self.front_proxy_key(pair, authority)?,
-            clients,
-            is_read,
-        }))
+        let ca_key = self.front_proxy_key(pair, authority)?;
+        let is_read = self.front_proxy_is_read(authority);
+        Ok(Some(FoundFrontProxy { ca, ca_key, clients, is_read }))
     }
 
     fn front_proxy_key(
@@ -59,19 +64,32 @@ impl Finder<'_> {
         }
     }
 
-    /// Whether the API server has had the time to read a client certificate as it is in its file:
-    /// nothing shows which one it uses.
-    fn is_read_again(&self, credential: &Credential) -> bool {
+    /// Whether the API server has had the time to read its files of the front proxy as they are:
+    /// nothing shows what it has read of them.
+    fn front_proxy_is_read(&self, authority: &Authority) -> bool {
         let Some(services) = self.services else { return true };
-        let mut judged = services.judged.iter();
-        let instance = judged.find(|one| is_named(one, API_SERVER));
-        let instance = instance.and_then(|one| one.facts.presence.instance());
-        let appeared = services.memory.appeared(&credential.name);
-        instance.zip(appeared).is_some_and(|(instance, appeared)| has_read(instance, appeared))
+        let clients: Vec<_> = issued_by_root(&self.node.catalog, authority).collect();
+        let judged = services.judged.iter().find(|one| is_named(one, API_SERVER));
+        let Some(judged) = judged else { return false };
+        let is_client = |name: &ContentName| {
+            name.credential().is_some_and(|name| clients.iter().any(|one| one.name == *name))
+        };
+        let mut freshness = judged.freshness.iter().filter(|(name, _)| is_client(name));
+        if freshness.any(|(_, freshness)| matches!(freshness, Freshness::Stale(_))) {
+            return false;
+        }
+        let Some(instance) = judged.facts.presence.instance() else { return false };
+        let files = clients.iter().flat_map(|one| one.location.files());
+        let changed = files.chain([&authority.certificate]).map(|file| self.changed(file)).max();
+        changed.flatten().is_some_and(|changed| {
+            let now = instance.started_at.plus(instance.age);
+            instance.started_at > changed || now >= changed.plus(READ_AGAIN)
+        })
     }
-}
 
-fn has_read(instance: &Instance, appeared: &Appeared) -> bool {
-    let now = instance.started.since_boot.saturating_add(instance.age);
-    !started_before(instance, appeared) || now >= appeared.at.since_boot.saturating_add(READ_AGAIN)
+    /// When a file was changed last, by the wall clock.
+    fn changed(&self, file: &AbsolutePath) -> Option<Timestamp> {
+        let stat = self.node.root.stat(file).ok()??;
+        Some(Timestamp::from_seconds(stat.st_ctime))
+    }
 }

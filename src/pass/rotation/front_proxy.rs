@@ -3,12 +3,14 @@
 
 use super::order::{OrderError, TOLERATED_SKEW};
 use crate::act::RotationKeys;
-use crate::credentials::{LoadedAuthority, LoadedKey, load_authority};
+use crate::cluster::{ClusterApi, ObjectError, RootChange};
+use crate::credentials::{Loaded, LoadedAuthority, LoadedKey, load, load_authority};
 use crate::formats::rotation_intent::CaPair;
 use crate::formats::x509::{
-    Certificate, NewRoot, NewRootError, PrivateKey, RootLifetime, new_root,
+    Certificate, DistinguishedName, NamePart, NewRoot, NewRootError, PrivateKey, RootLifetime,
+    new_root,
 };
-use crate::model::{ReplacedCa, Timestamp};
+use crate::model::{Authority, CaFile, Credential, Renewal, ReplacedCa, Timestamp};
 use crate::observe::Node;
 use crate::pass::ca_renewal::ca_validity;
 
@@ -27,20 +29,32 @@ pub(super) struct ReplacedFrontProxy {
 /// kubeadm's configuration says.
 ///
 /// # Errors
-/// When no key or certificate can be made.
+/// When it is the root CA too, or no key or certificate can be made.
 pub(super) fn replaced_front_proxy(
     node: &Node,
     now: Timestamp,
 ) -> Result<ReplacedFrontProxy, OrderError> {
-    let present = match present(node, now) {
+    let Some(authority) = node.catalog.front_proxy_authority() else {
+        return Ok(ReplacedFrontProxy::default());
+    };
+    let (old, old_key) = match present(node, authority, now) {
         Ok(Some(present)) => present,
         Ok(None) => return Ok(ReplacedFrontProxy::default()),
-        Err(reason) => return Ok(stays(&reason)),
+        Err(Stays::ForNow(reason)) => {
+            let note = Some(stays(&reason));
+            return Ok(ReplacedFrontProxy { note, ..ReplacedFrontProxy::default() });
+        }
+        Err(Stays::Root) => {
+            return Err(OrderError::NotReady(format!(
+                "{} holds the root CA: the front proxy needs a CA of its own before the root CA \
+                 is replaced",
+                authority.certificate
+            )));
+        }
     };
-    let (old, old_key) = present;
     let lifetime =
         RootLifetime { now, tolerated_skew: TOLERATED_SKEW, validity: ca_validity(node, &old) };
-    match new_root(&old.subject, &old.key_algorithm, &lifetime) {
+    match new_root(&name(&old), &old.key_algorithm, &lifetime) {
         Ok(NewRoot { certificate: new, key }) => Ok(ReplacedFrontProxy {
             pair: Some(CaPair { old, new }),
             keys: Some(RotationKeys {
@@ -50,62 +64,131 @@ pub(super) fn replaced_front_proxy(
             }),
             note: None,
         }),
-        Err(error @ NewRootError::Subject(_)) => Ok(stays(&error.to_string())),
+        Err(error @ NewRootError::Subject(_)) => {
+            let note = Some(stays(&error.to_string()));
+            Ok(ReplacedFrontProxy { note, ..ReplacedFrontProxy::default() })
+        }
         Err(error) => Err(error.into()),
     }
 }
 
-fn stays(reason: &str) -> ReplacedFrontProxy {
-    let note = Some(format!("the CA of the front proxy stays: {reason}"));
-    ReplacedFrontProxy { note, ..ReplacedFrontProxy::default() }
+/// Why the API servers would not publish it for aggregated ones; `None` where they do.
+pub(super) async fn why_not_published(
+    api: &ClusterApi,
+    CaPair { old, new }: &CaPair,
+) -> Result<Option<String>, ObjectError> {
+    let change = RootChange { old: old.clone(), new: new.clone(), wanted: CaFile::Old };
+    match api.observe_client_ca(ReplacedCa::FrontProxy, &change).await {
+        Ok(Some(_)) => Ok(None),
+        Ok(None) => Ok(Some(stays("no API server publishes it for aggregated API servers"))),
+        Err(error @ ObjectError::Malformed { .. }) => Ok(Some(stays(&error.to_string()))),
+        Err(error) => Err(error),
+    }
 }
 
-/// The present one and its key; `None` where the node has none besides the root CA. The text says
-/// why it can't be replaced.
-fn present(node: &Node, now: Timestamp) -> Result<Option<(Certificate, PrivateKey)>, String> {
-    let Some(authority) = node.catalog.front_proxy_authority() else { return Ok(None) };
+fn stays(reason: &str) -> String {
+    format!("the CA of the front proxy stays: {reason}")
+}
+
+/// Why it is not replaced.
+enum Stays {
+    /// This can be changed.
+    ForNow(String),
+    /// It is the root CA.
+    Root,
+}
+
+impl From<String> for Stays {
+    fn from(reason: String) -> Self {
+        Self::ForNow(reason)
+    }
+}
+
+/// The present one and its key; `None` where the node has none.
+fn present(
+    node: &Node,
+    authority: &Authority,
+    now: Timestamp,
+) -> Result<Option<(Certificate, PrivateKey)>, Stays> {
     let file = &authority.certificate;
-    let (anchors, key) = match load_authority(&node.root, authority) {
-        LoadedAuthority::Present { anchors, key, .. } => (anchors, key),
+    let (anchors, key, key_file) = match load_authority(&node.root, authority) {
+        LoadedAuthority::Present { anchors, key, key_file } => (anchors, key, key_file),
         LoadedAuthority::Absent => return Ok(None),
         LoadedAuthority::Unreadable(reason) | LoadedAuthority::NotARoot(reason) => {
-            return Err(reason);
+            return Err(reason.into());
         }
     };
     let mut all = anchors.iter();
     let (Some(certificate), None) = (all.next(), all.next()) else {
-        return Err(format!("{file}: it holds several CA certificates"));
+        return Err(format!("{file}: it holds several CA certificates").into());
     };
-    if is_root(node, certificate) {
-        return Ok(None);
+    match twin(node, authority, certificate) {
+        Some(other) if other.root => return Err(Stays::Root),
+        Some(other) => return Err(format!("{file}: it is the CA {} too", other.name).into()),
+        None => {}
     }
-    if let Some(reason) = refusal(certificate, now) {
-        return Err(format!("{file}: {reason}"));
-    }
-    match key {
-        LoadedKey::Usable(key) => Ok(Some((certificate.clone(), key))),
-        LoadedKey::Absent => Err(format!("its key {} is not on this node", authority.key)),
-        LoadedKey::Unusable(reason) => Err(reason),
-    }
-}
-
-/// Some clusters have one CA for everything.
-fn is_root(node: &Node, certificate: &Certificate) -> bool {
-    node.catalog.root_authority().is_some_and(|root| {
-        let loaded = load_authority(&node.root, root);
-        let is_root = |one: &Certificate| one.public_key_der() == certificate.public_key_der();
-        loaded.anchors().any(is_root)
-    })
-}
-
-/// Why a CA can't be replaced by one of its name.
-fn refusal(certificate: &Certificate, now: Timestamp) -> Option<&'static str> {
     if !certificate.is_self_signed() {
-        return Some("it is an intermediate CA");
+        return Err(format!("{file}: it is an intermediate CA").into());
     }
     if !certificate.is_valid_at(now) {
-        return Some("it is not valid now");
+        return Err(format!("{file}: it is not valid now").into());
     }
-    // OpenSSL tells two CAs of one name apart by that alone.
-    certificate.subject_key_identifier.is_none().then_some("it has no subject key identifier")
+    if let Some(reason) = unready(node, authority, certificate) {
+        return Err(reason.into());
+    }
+    match key {
+        LoadedKey::Usable(_) if key_file != authority.key => {
+            Err(format!("its key is in {key_file}, and not in {}", authority.key).into())
+        }
+        LoadedKey::Usable(key) => Ok(Some((certificate.clone(), key))),
+        LoadedKey::Absent => Err(format!("its key {} is not on this node", authority.key).into()),
+        LoadedKey::Unusable(reason) => Err(reason.into()),
+    }
+}
+
+/// Another CA of this node with the same key.
+fn twin<'n>(
+    node: &'n Node,
+    authority: &Authority,
+    certificate: &Certificate,
+) -> Option<&'n Authority> {
+    let has_key = |other: &&Authority| {
+        let loaded = load_authority(&node.root, other);
+        let is_it = |one: &Certificate| one.public_key_der() == certificate.public_key_der();
+        other.name != authority.name && loaded.anchors().any(is_it)
+    };
+    let others = || node.catalog.authorities.iter();
+    others().filter(|one| one.root).find(has_key).or_else(|| others().find(has_key))
+}
+
+/// The certificate of it that no step would issue by the new one.
+fn unready(node: &Node, authority: &Authority, certificate: &Certificate) -> Option<String> {
+    let reason = |credential: &Credential| {
+        let is_issued = credential.authority.as_ref() == Some(&authority.name)
+            && credential.renewal == Renewal::Ours;
+        match load(&node.root, credential) {
+            Loaded::Whole(_) | Loaded::Absent if is_issued => None,
+            _ if is_issued => Some("it has to be right first; see `kubecertd check`"),
+            loaded => {
+                let stored = loaded.stored().filter(|_| credential.copy_of().is_none())?;
+                let is_of_it = stored.certificate.was_signed_by(certificate);
+                is_of_it.then_some("it issued that, and kubecertd does not renew it")
+            }
+        }
+    };
+    let mut all = node.catalog.credentials.iter();
+    all.find_map(|one| Some(format!("{}: {}", one.name, reason(one)?)))
+}
+
+/// The name of the new one. OpenSSL tells two CAs of one name apart by the subject key identifier
+/// of the old one alone.
+fn name(old: &Certificate) -> DistinguishedName {
+    if old.subject_key_identifier.is_some() {
+        return old.subject.clone();
+    }
+    let names = ["front-proxy-ca", "front-proxy-ca-2"];
+    let names = names.map(|name| DistinguishedName::from_parts(&[(NamePart::CommonName, name)]));
+    let mut others =
+        names.into_iter().flatten().filter(|name| !name.is_equivalent_to(&old.subject));
+    others.next().unwrap_or_else(|| old.subject.clone())
 }

@@ -52,10 +52,9 @@ pub fn preview(
     order: StartOrder,
     now: Timestamp,
 ) -> Result<RotationPreview, OrderError> {
-    let Prepared { intent, note, .. } = prepare(node, order, now)?;
+    let prepared = prepare(node, order, now)?;
     let own = own_name(node, now);
-    let found = block_on(look(node, intent, own))??;
-    Ok(RotationPreview { note, ..found })
+    block_on(look(node, prepared, own))?
 }
 
 const WRITTEN: &str = "gets both root CAs, and the new one alone in the end";
@@ -64,13 +63,15 @@ const BY_CONTROLLER: &str = "written by kube-controller-manager, and waited for"
 
 async fn look(
     node: &Node,
-    intent: RotationIntent,
+    prepared: Prepared,
     own: Option<String>,
 ) -> Result<RotationPreview, OrderError> {
     let api = administrator_api(node).await.map_err(RotationError::from)?;
     if api.rotation().await.map_err(RotationError::from)?.is_some() {
         return Err(OrderError::UnderWay);
     }
+    let prepared = prepared.published(&api).await.map_err(RotationError::from)?;
+    let Prepared { intent, note, .. } = prepared;
     let nodes = api.nodes().await.map_err(RotationError::from)?.answer;
     let nodes = nodes.into_iter().map(|ReportedNode { name, role, report }| {
         // This node need not have reported yet.
@@ -103,7 +104,7 @@ async fn look(
     objects.push(copies("ConfigMaps kube-root-ca.crt", maps));
     let secrets = api.observe_token_secrets(file.as_bytes()).await;
     objects.push(copies("Secrets with tokens of service accounts", secrets));
-    Ok(RotationPreview { intent, note: None, nodes: nodes.collect(), objects })
+    Ok(RotationPreview { intent, note, nodes: nodes.collect(), objects })
 }
 
 fn copies(kind: &str, found: Result<PublishedCopies, ObjectError>) -> PreviewedObject {

@@ -16,8 +16,16 @@ use crate::model::{Authority, ReplacedCa, RotationLevel, SigningFiles};
 use crate::observe::{ControllerManager, Node, SIGNING_FLAGS};
 use crate::plan::{ca_file_at, signing_at};
 
-/// The object that the API servers write.
-const CLIENT_CA: &str = "ConfigMap kube-system/extension-apiserver-authentication";
+/// The object that the API servers write, and its key for a CA.
+fn client_ca(ca: ReplacedCa) -> &'static str {
+    match ca {
+        ReplacedCa::Root => "ConfigMap kube-system/extension-apiserver-authentication",
+        ReplacedCa::FrontProxy => {
+            "ConfigMap kube-system/extension-apiserver-authentication \
+             (requestheader-client-ca-file)"
+        }
+    }
+}
 
 /// What became of the objects.
 #[derive(Debug, Default)]
@@ -79,7 +87,7 @@ pub(super) async fn publish(
     let of_front_proxy = of_front_proxy.iter().map(|change| (ReplacedCa::FrontProxy, change));
     for (ca, change) in [(ReplacedCa::Root, &change)].into_iter().chain(of_front_proxy) {
         match api.update_client_ca(ca, change).await {
-            Ok(Some(state)) => published.take(CLIENT_CA, Ok(state)),
+            Ok(Some(state)) => published.take(client_ca(ca), Ok(state)),
             Ok(None) => {}
             Err(error) => published.waits.push(error.to_string()),
         }

@@ -1,7 +1,7 @@
 //! The beginning of a rotation: the new root is made, judged or renewed, this node is checked, the
 //! keys are kept, and the intent is announced to the cluster.
 
-use super::front_proxy::{ReplacedFrontProxy, replaced_front_proxy};
+use super::front_proxy::{ReplacedFrontProxy, replaced_front_proxy, why_not_published};
 use super::kept::{RotationError, administrator_api, root_authority, sign};
 use super::order::{OrderError, TOLERATED_SKEW, bridge_by, own_name};
 use crate::act::{RotationKeys, RotationStepError};
@@ -75,6 +75,19 @@ pub(super) struct Prepared {
     pub note: Option<String>,
     kept: KeptRotation,
     keys: PreparedKeys,
+}
+
+impl Prepared {
+    /// The same, with the CA of the front proxy only where the API servers publish that.
+    pub(super) async fn published(mut self, api: &ClusterApi) -> Result<Self, ObjectError> {
+        if let Some(pair) = &self.intent.front_proxy
+            && let Some(reason) = why_not_published(api, pair).await?
+        {
+            (self.intent.front_proxy, self.keys.front_proxy) = (None, None);
+            self.note = Some(reason);
+        }
+        Ok(self)
+    }
 }
 
 struct PreparedKeys {
@@ -182,12 +195,12 @@ async fn announce(
     own: Option<String>,
     now: Timestamp,
 ) -> Result<Started, OrderError> {
-    let Prepared { intent, note, kept, keys } = prepared;
     let api = administrator_api(node).await.map_err(RotationError::from)?;
     let failed = |e: ObjectError| OrderError::from(RotationError::from(e));
     if api.rotation().await.map_err(failed)?.is_some() {
         return Err(OrderError::UnderWay);
     }
+    let Prepared { intent, note, kept, keys } = prepared.published(&api).await.map_err(failed)?;
     // In a renewal no key has to get to other nodes.
     if !intent.is_renewal() {
         refuse_other_nodes(&api, own.as_ref()).await?;

@@ -182,8 +182,8 @@ async fn front_proxy_ca_is_waited_for_and_taken_out_at_the_end() {
         let none = Published::default();
         put(&[&pair.old]);
         let found = published(&site, Trusted, &none).await;
-        let expected = "ConfigMap kube-system/extension-apiserver-authentication does not have the \
-                        CA certificates yet";
+        let expected = "ConfigMap kube-system/extension-apiserver-authentication \
+                        (requestheader-client-ca-file) does not have the CA certificates yet";
         assert_eq!(found.waits, [expected]);
         put(&[&pair.old, &pair.new]);
         for level in [Trusted, Servers] {
@@ -196,6 +196,10 @@ async fn front_proxy_ca_is_waited_for_and_taken_out_at_the_end() {
         let expected = json!({"client-ca-file": pem(&[new]),
             "requestheader-client-ca-file": pem(&[&pair.new])});
         assert_eq!(data, expected);
+        // Without aggregation there is none.
+        objects.put_at(CLIENT_CA, json!({"data": {"client-ca-file": pem(&[old, new])}}));
+        let found = published(&site, Trusted, &none).await;
+        assert!(found.waits.is_empty() && found.held.is_empty(), "{found:?}");
     })
     .await;
 }
