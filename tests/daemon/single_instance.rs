@@ -1,7 +1,7 @@
 //! One daemon per node, and commands beside it.
 
 use std::fs::File;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 
@@ -108,8 +108,10 @@ fn scheduled_ticks_during_long_wait_do_not_accumulate() {
     daemon.wait_for_status("it is renewed", |_| {
         valid_longer_than(&node, 300) == all_credentials(&node)
     });
-    let from = daemon.notify_socket.completed_passes();
+    let (from, began) = (daemon.notify_socket.completed_passes(), Instant::now());
     std::thread::sleep(Duration::from_secs(2));
+    daemon.wait_for_status("a scheduled pass", |_| daemon.notify_socket.completed_passes() > from);
     let more = daemon.notify_socket.completed_passes() - from;
-    assert!((1..=4).contains(&more), "{more} passes in two seconds");
+    let elapsed = began.elapsed();
+    assert!(u64::try_from(more).unwrap() <= elapsed.as_secs() + 2, "{more} in {elapsed:?}");
 }
