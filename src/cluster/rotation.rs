@@ -7,14 +7,12 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
 use kube::{Api, Client};
 
 use super::field::MANAGER;
 use super::{ClusterApi, ClusterError, ObjectError};
 use crate::formats::rotation_intent::SignedIntent;
-use crate::model::Timestamp;
 
 pub(super) const NAMESPACE: &str = "kube-system";
 
@@ -47,9 +45,6 @@ pub struct RotationObject {
     pub signed: SignedIntent,
     /// Changes with each write of the object.
     pub version: String,
-    /// When kubecertd changed it last, by the server's clock; `None` where the server keeps no
-    /// record of that. Not verified either.
-    pub written: Option<Timestamp>,
 }
 
 impl ClusterApi {
@@ -204,13 +199,5 @@ fn read(found: &ConfigMap) -> Result<RotationObject, ObjectError> {
     let version = found.metadata.resource_version.clone();
     let version = version.ok_or_else(|| malformed("it has no resourceVersion".to_owned()))?;
     let signed = SignedIntent { document: document.clone(), signatures };
-    let written = found.metadata.managed_fields.as_deref().and_then(last_write);
-    Ok(RotationObject { signed, version, written })
-}
-
-/// When kubecertd changed an object last, by the record that the object keeps of its writers.
-fn last_write(records: &[ManagedFieldsEntry]) -> Option<Timestamp> {
-    let own = records.iter().filter(|record| record.manager.as_deref() == Some(MANAGER));
-    let times = own.filter_map(|record| Some(record.time.as_ref()?.0.as_second()));
-    times.max().map(Timestamp::from_seconds)
+    Ok(RotationObject { signed, version })
 }

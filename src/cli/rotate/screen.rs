@@ -31,10 +31,10 @@ const MAX_OBJECTS: usize = 5;
 
 /// Formats the whole screen.
 pub(super) fn screen(standing: &Standing, now: Timestamp) -> String {
-    let Standing { intent, nodes, objects, changed } = standing;
+    let Standing { intent, nodes, objects } = standing;
     let way = Way::of(standing);
     let mut text = format!("{}, {}\n\n", way.headline(), date(now));
-    text += &facts(intent, *changed, now);
+    text += &facts(intent, now);
     let _ = write!(text, "\n{}", way.levels());
     let waited = waited(intent, nodes, now);
     if !waited.is_empty() {
@@ -50,14 +50,11 @@ pub(super) fn screen(standing: &Standing, now: Timestamp) -> String {
 }
 
 /// What does not change with each pass.
-fn facts(intent: &RotationIntent, changed: Option<Timestamp>, now: Timestamp) -> String {
+fn facts(intent: &RotationIntent, now: Timestamp) -> String {
     let ago = |time: Timestamp| remaining(now, time.min(now));
     let mut text = roots(intent);
     let RotationIntent { started, operator, goal, .. } = intent;
     let _ = writeln!(text, "Started:      {} by {operator}, {}", date(*started), ago(*started));
-    if let Some(changed) = changed {
-        let _ = writeln!(text, "Last change:  {}, {}", date(changed), ago(changed));
-    }
     let _ = match (goal, intent.is_stepwise) {
         (RotationLevel::Rest, _) => writeln!(text, "Goal:         every level is undone"),
         (_, true) => writeln!(text, "Goal:         level {goal}; each level is ordered"),

@@ -46,8 +46,6 @@ pub struct Standing {
     pub nodes: Vec<NodeStanding>,
     /// Why objects of the API are waited for, as this node found them last.
     pub objects: Vec<String>,
-    /// When the intent was written, by the API server's clock; `None` where it does not say.
-    pub changed: Option<Timestamp>,
 }
 
 /// Why an order is refused. Nothing was changed then.
@@ -200,7 +198,7 @@ pub fn standing(node: &Node, now: Timestamp) -> Result<Standing, OrderError> {
                 objects = of_api;
             }
         }
-        Ok(Standing { intent, nodes, objects, changed: object.written })
+        Ok(Standing { intent, nodes, objects })
     })?
 }
 

@@ -72,7 +72,7 @@ fn node(name: &str, is_done: bool, minutes: u64) -> NodeStanding {
 }
 
 fn standing(intent: RotationIntent, nodes: Vec<NodeStanding>) -> Standing {
-    Standing { intent, nodes, objects: Vec::new(), changed: Some(minutes_ago(6)) }
+    Standing { intent, nodes, objects: Vec::new() }
 }
 
 fn shown(standing: &Standing) -> String {
@@ -96,7 +96,6 @@ fn node_on_the_way_is_named_with_what_it_waits_for() {
 Old root CA:  CN=kubernetes, until 2028-01-15 08:00 UTC
 New root CA:  CN=kubernetes-2, until 2037-01-12 08:00 UTC
 Started:      2027-01-15 05:00 UTC by root@cp1, 3 hours ago
-Last change:  2027-01-15 07:54 UTC, 6 minutes ago
 Goal:         level servers
 
 LEVEL        NODES                      CONTROL PLANE   WORKERS   STATE
@@ -127,7 +126,6 @@ All nodes have level trusted, 2027-01-15 08:00 UTC
 Old root CA:  CN=kubernetes, until 2028-01-15 08:00 UTC
 New root CA:  CN=kubernetes-2, until 2037-01-12 08:00 UTC
 Started:      2027-01-15 05:00 UTC by root@cp1, 3 hours ago
-Last change:  2027-01-15 07:54 UTC, 6 minutes ago
 Goal:         level trusted; each level is ordered
 
 LEVEL        NODES                      CONTROL PLANE   WORKERS   STATE
@@ -155,7 +153,6 @@ All certificates are of the new root CA, 2027-01-15 08:00 UTC
 Old root CA:  CN=kubernetes, until 2028-01-15 08:00 UTC
 New root CA:  CN=kubernetes-2, until 2037-01-12 08:00 UTC
 Started:      2027-01-15 05:00 UTC by root@cp1, 3 hours ago
-Last change:  2027-01-15 07:54 UTC, 6 minutes ago
 Goal:         level servers
 
 LEVEL        NODES                      CONTROL PLANE   STATE
@@ -185,7 +182,6 @@ fn nodes_are_asked_once_more_after_each_level() {
 Old root CA:  CN=kubernetes, until 2028-01-15 08:00 UTC
 New root CA:  CN=kubernetes-2, until 2037-01-12 08:00 UTC
 Started:      2027-01-15 05:00 UTC by root@cp1, 3 hours ago
-Last change:  2027-01-15 07:54 UTC, 6 minutes ago
 Goal:         level servers
 
 LEVEL        NODES                      CONTROL PLANE   WORKERS   STATE
@@ -221,7 +217,6 @@ Paused on the way from level trusted to level clients, 2027-01-15 08:00 UTC
 Old root CA:  CN=kubernetes, until 2028-01-15 08:00 UTC
 New root CA:  CN=kubernetes-2, until 2037-01-12 08:00 UTC
 Started:      2027-01-15 05:00 UTC by root@cp1, 3 hours ago
-Last change:  2027-01-15 07:54 UTC, 6 minutes ago
 Goal:         level servers
 Paused:       a storm of alarms
 
@@ -254,7 +249,6 @@ fn way_back_counts_nodes_that_still_have_the_level() {
 Old root CA:  CN=kubernetes, until 2028-01-15 08:00 UTC
 New root CA:  CN=kubernetes-2, until 2037-01-12 08:00 UTC
 Started:      2027-01-15 05:00 UTC by root@cp1, 3 hours ago
-Last change:  2027-01-15 07:54 UTC, 6 minutes ago
 Goal:         every level is undone
 
 LEVEL        NODES                      CONTROL PLANE   WORKERS   STATE
@@ -286,7 +280,6 @@ fn renewal_has_one_level() {
 Old root CA:  CN=kubernetes, until 2028-01-15 08:00 UTC
 New root CA:  CN=kubernetes, until 2037-01-12 08:00 UTC
 Started:      2027-01-15 05:00 UTC by root@cp1, 3 hours ago
-Last change:  2027-01-15 07:54 UTC, 6 minutes ago
 Goal:         level renewed
 
 LEVEL     NODES                      CONTROL PLANE   WORKERS   STATE
@@ -312,7 +305,7 @@ fn node_that_does_not_report_comes_first() {
     let without = vec!["w7".to_owned()];
     let intent = RotationIntent { without, ..intent(Servers, Distrusted, Distrusted) };
     assert_eq!(
-        shown(&Standing { objects, changed: None, ..standing(intent, nodes) }),
+        shown(&Standing { objects, ..standing(intent, nodes) }),
         "\
 0 of 3 nodes have level distrusted, 2027-01-15 08:00 UTC
 
@@ -366,7 +359,6 @@ fn many_nodes_are_counted_and_few_named() {
 Old root CA:  CN=kubernetes, until 2028-01-15 08:00 UTC
 New root CA:  CN=kubernetes-2, until 2037-01-12 08:00 UTC
 Started:      2027-01-15 05:00 UTC by root@cp1, 3 hours ago
-Last change:  2027-01-15 07:54 UTC, 6 minutes ago
 Goal:         level servers
 
 LEVEL        NODES                      CONTROL PLANE   WORKERS   STATE

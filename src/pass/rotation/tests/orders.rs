@@ -402,23 +402,6 @@ async fn report_of_another_node_says_when_and_why() {
     .await;
 }
 
-/// The stand-in of the API keeps no record of its own.
-#[tokio::test(flavor = "current_thread")]
-async fn time_of_the_last_change_is_that_of_the_server() {
-    local(async {
-        let site = Site::at(agreement(7, Staged, Trusted), Servers).await;
-        let changed = || async { site.on_node(|node| standing(node, NOW)).await.unwrap().changed };
-        assert_eq!(changed().await, None);
-        site.put_writers(&[
-            ("kubecertd", "2026-11-30T08:00:00Z"),
-            ("kubecertd", "2026-11-30T09:00:00Z"),
-            ("kubectl-label", "2026-11-30T10:00:00Z"),
-        ]);
-        assert_eq!(changed().await, "2026-11-30T09:00:00Z".parse().ok());
-    })
-    .await;
-}
-
 #[test]
 fn offered_orders_make_a_difference_in_every_state() {
     let disk = Disk::of(TREES[0]);

@@ -101,14 +101,6 @@ impl Site {
         self.cluster.objects.put_at(OBJECT, object_of(signed));
     }
 
-    /// Gives the object of the rotation a record of its writers, each with a time.
-    pub fn put_writers(&self, writers: &[(&str, &str)]) {
-        let record = |(manager, time): &(&str, &str)| json!({"manager": manager, "time": time});
-        let mut object = self.cluster.objects.at(OBJECT).unwrap();
-        object["metadata"]["managedFields"] = writers.iter().map(record).collect();
-        self.cluster.objects.put_at(OBJECT, object);
-    }
-
     pub fn put_key(&self, root: RootCa, key: &PrivateKey) {
         let file =
             self.path(&rotation_key(&self.node().settings.paths.state, ReplacedCa::Root, root));

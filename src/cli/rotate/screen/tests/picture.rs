@@ -27,7 +27,6 @@ async fn site() -> Site {
     let started = earlier(47);
     let intent = RotationIntent { started, ..site.intent(agreement(7, Trusted, Clients), Servers) };
     let signed = site.put_intent(&intent);
-    site.put_writers(&[("kubecertd", &earlier(6).to_string())]);
     let put = |name: &str, labels: &[&str], minutes, progress: (u64, bool), alarms| {
         let (generation, is_done) = progress;
         let rotation = Some(NodeProgress { generation, is_done });
