@@ -147,7 +147,7 @@ async fn front_proxy_ca_that_can_not_be_replaced_stays() {
 
 /// Its requests would be of the old root CA in the end, and nothing would change that.
 #[tokio::test(flavor = "current_thread")]
-async fn root_ca_that_is_the_front_proxys_too_is_refused() {
+async fn root_ca_that_is_the_front_proxy_ca_too_is_refused() {
     local(async {
         let site = site().await;
         for ending in ["crt", "key"] {
