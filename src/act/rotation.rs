@@ -138,15 +138,14 @@ pub struct CaFiles<'r> {
 }
 
 /// The files of a rotation on one node.
+#[derive(Clone, Copy)]
 pub struct RotationFiles<'r> {
     /// The root directory.
     pub root: &'r Root,
-    /// The root CA in the catalog.
-    pub authority: &'r Authority,
+    /// The CA whose files they are.
+    pub ca: CaFiles<'r>,
     /// The rotation.
     pub intent: &'r RotationIntent,
-    /// The keys that are on this node.
-    pub keys: &'r RotationKeys,
     /// The present time.
     pub now: Timestamp,
     /// How many backups are kept.
@@ -154,19 +153,20 @@ pub struct RotationFiles<'r> {
 }
 
 impl RotationFiles<'_> {
-    /// Writes the certificates of a CA, and its key with them where it is given whose key it is to
-    /// be. Each of these credentials has to verify by them. The other key is in no backup: it has
-    /// to be among those of the rotation.
+    /// Writes the certificates of the CA, and its key with them where it is given whose key it is
+    /// to be. Each of these credentials has to verify by them. The other key is in no backup: it
+    /// has to be among those of the rotation.
     ///
     /// # Errors
     /// When one of them would not, a key is missing, or the files can't be replaced.
     pub fn write_ca<'c>(
         &self,
         store: &mut Store<'_>,
-        CaFiles { authority, certificates: of, keys }: CaFiles<'_>,
-        (ca, key): (CaFile, Option<RootCa>),
+        ca: CaFile,
+        key: Option<RootCa>,
         credentials: impl Iterator<Item = &'c Credential>,
     ) -> Result<Written, RotationStepError> {
+        let CaFiles { authority, certificates: of, keys } = self.ca;
         let wanted: Vec<_> = ca.in_order().iter().map(|root| of.of(*root)).collect();
         let file = &authority.certificate;
         for credential in credentials {
@@ -184,7 +184,7 @@ impl RotationFiles<'_> {
             files.push(self.new_file(&authority.key, content, Kind::AuthorityKey)?);
         }
         files.push(self.new_file(file, Secret::from(text), Kind::Certificate)?);
-        self.replace_of(authority, store, files, |contents| {
+        self.replace(store, files, |contents| {
             let (written, text) = match contents {
                 [text] => (None, text),
                 [key, text] => (Some(key), text),
@@ -208,9 +208,9 @@ impl RotationFiles<'_> {
         kubeconfigs: impl Iterator<Item = &'k AbsolutePath>,
         trusted: TrustedRoots,
     ) -> Result<Written, RotationStepError> {
-        let roots = [&self.intent.old, &self.intent.new];
+        let roots = [RootCa::Old, RootCa::New].map(|root| self.ca.certificates.of(root));
         let wanted: Vec<_> =
-            trusted.in_order().iter().map(|root| self.intent.root(*root)).collect();
+            trusted.in_order().iter().map(|root| self.ca.certificates.of(*root)).collect();
         let mut files: Vec<NewFile> = Vec::new();
         let mut left = Vec::new();
         for path in kubeconfigs {
@@ -285,8 +285,8 @@ impl RotationFiles<'_> {
         root: RootCa,
         [certificate, key]: &[AbsolutePath; 2],
     ) -> Result<Written, RotationStepError> {
-        let wanted = self.intent.root(root);
-        let content = self.keys.of(root)?.to_pem()?;
+        let wanted = self.ca.certificates.of(root);
+        let content = self.ca.keys.of(root)?.to_pem()?;
         let files = vec![
             self.new_file(key, content, Kind::AuthorityKey)?,
             self.new_file(certificate, Secret::from(wanted.to_pem()), Kind::Certificate)?,
@@ -349,22 +349,12 @@ impl RotationFiles<'_> {
         files: Vec<NewFile>,
         is_right: impl FnOnce(&[Secret]) -> Result<bool, RotationStepError>,
     ) -> Result<Written, RotationStepError> {
-        self.replace_of(self.authority, store, files, is_right)
-    }
-
-    fn replace_of(
-        &self,
-        authority: &Authority,
-        store: &mut Store<'_>,
-        files: Vec<NewFile>,
-        is_right: impl FnOnce(&[Secret]) -> Result<bool, RotationStepError>,
-    ) -> Result<Written, RotationStepError> {
         if files.is_empty() {
             return Ok(Written::default());
         }
         let paths = files.iter().map(|file| file.path.clone()).collect();
         let change = Change {
-            credential: CredentialName::new(authority.name.as_str())?,
+            credential: CredentialName::new(self.ca.authority.name.as_str())?,
             files,
             link: None,
             backup: Backup::Required,

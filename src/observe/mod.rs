@@ -39,8 +39,7 @@ pub use kubelet::is_node_name;
 pub use node::{Config, ConfigFile, Node, NodeError, Platform, USUAL_CONFIG, host_name};
 pub use renewers::other_renewers;
 pub use rotation::{
-    AcceptedClients, RotationTrouble, RunningServices, find_rotation, is_for_servers,
-    issued_by_root,
+    AcceptedClients, RotationTrouble, RunningServices, find_rotation, is_for_servers, issued_by_ca,
 };
 pub use services::{
     PeerAccess, ServicesSeen, ask_peers, leader_lease, neighbours, one as service, services,

@@ -15,8 +15,8 @@ use crate::credentials::{
     Cluster, Files as _, Loaded, LoadedKey, ObservedFiles, Stored, cluster, load, load_authority,
     read_key,
 };
-use crate::formats::rotation_intent::RotationIntent;
-use crate::formats::x509::{Certificate, PrivateKey, certificates};
+use crate::formats::rotation_intent::{CaPair, RotationIntent};
+use crate::formats::x509::{Certificate, certificates};
 use crate::model::{
     AbsolutePath, Authority, CaFile, Chain, Credential, CredentialName, FoundControlPlane,
     FoundRotation, Location, OtherCas, Renewal, RootCa, ServiceMemory, TrustSource, TrustedRoots,
@@ -78,8 +78,8 @@ pub fn find_rotation(
     let catalog = &node.catalog;
     let missing = || RotationTrouble::Unreadable("the profile has no root CA".to_owned());
     let authority = catalog.root_authority().ok_or_else(missing)?;
-    let finder = Finder { node, files, intent, services, authority };
-    let ca = finder.ca_file()?;
+    let finder = Finder { node, files, intent, roots: intent.roots(), services, authority };
+    let ca = finder.ca_file(authority, &finder.roots)?;
     let kubelet = finder.kubelet_credential()?;
     let accepted = |of: fn(AcceptedClients) -> Option<TrustedRoots>| match services {
         Some(services) => of(services.accepted),
@@ -100,19 +100,36 @@ struct Finder<'f> {
     node: &'f Node,
     files: &'f ObservedFiles,
     intent: &'f RotationIntent,
+    roots: CaPair,
     services: Option<RunningServices<'f>>,
     authority: &'f Authority,
 }
 
 impl Finder<'_> {
-    fn ca_file(&self) -> Result<CaFile, RotationTrouble> {
-        let found = self.pem(&self.authority.certificate)?;
-        let of = |root: &RootCa| self.intent.root(*root);
-        let is_it = |file: &CaFile| file.in_order().iter().map(of).eq(found.iter());
-        CaFile::ALL.into_iter().find(is_it).ok_or_else(|| {
+    /// What the file of a CA that is replaced holds.
+    fn ca_file(&self, authority: &Authority, pair: &CaPair) -> Result<CaFile, RotationTrouble> {
+        let found = self.pem(&authority.certificate)?;
+        pair.file(&found).ok_or_else(|| {
             let subjects: Vec<_> = found.iter().map(describe).collect();
-            interference(&self.authority.certificate, &subjects.join(", "))
+            interference(&authority.certificate, &subjects.join(", "))
         })
+    }
+
+    /// Whose key its key file has; `None` where it does not exist.
+    fn ca_key_file(
+        &self,
+        authority: &Authority,
+        pair: &CaPair,
+    ) -> Result<Option<RootCa>, RotationTrouble> {
+        let file = &authority.key;
+        match read_key(self.files, file) {
+            LoadedKey::Absent => Ok(None),
+            LoadedKey::Unusable(reason) => Err(RotationTrouble::Unreadable(reason)),
+            LoadedKey::Usable(key) => match pair.owner(&key) {
+                Some(root) => Ok(Some(root)),
+                None => Err(interference(file, "the key of another CA")),
+            },
+        }
     }
 
     fn pem(&self, file: &AbsolutePath) -> Result<Vec<Certificate>, RotationTrouble> {
@@ -231,22 +248,11 @@ impl Finder<'_> {
     }
 
     fn ca_key(&self) -> Result<Option<RootCa>, RotationTrouble> {
-        let file = &self.authority.key;
-        match read_key(self.files, file) {
-            LoadedKey::Absent if self.authority.key_elsewhere => Ok(None),
-            LoadedKey::Absent => {
-                Err(RotationTrouble::Unreadable(format!("{file}: it does not exist")))
-            }
-            LoadedKey::Unusable(reason) => Err(RotationTrouble::Unreadable(reason)),
-            LoadedKey::Usable(key) => match self.root_of(&key) {
-                Some(root) => Ok(Some(root)),
-                None => Err(interference(file, "the key of another CA")),
-            },
+        match self.ca_key_file(self.authority, &self.roots)? {
+            None if self.authority.key_elsewhere => Ok(None),
+            None => Err(missing(&self.authority.key)),
+            found => Ok(found),
         }
-    }
-
-    fn root_of(&self, key: &PrivateKey) -> Option<RootCa> {
-        [RootCa::Old, RootCa::New].into_iter().find(|root| key.fits(self.intent.root(*root)))
     }
 
     /// The CAs of this node that are renewed with the root CA, and their readers.
@@ -278,7 +284,7 @@ impl Finder<'_> {
     /// The client certificates and the serving certificates that the root signs.
     fn leaves(&self) -> Result<(Vec<Chain>, Vec<Chain>), RotationTrouble> {
         let (mut clients, mut servers) = (Vec::new(), Vec::new());
-        for credential in issued_by_root(&self.node.catalog, self.authority) {
+        for credential in issued_by_ca(&self.node.catalog, self.authority) {
             let Loaded::Whole(stored) = load(self.files, credential) else { continue };
             let chain = self.chain(credential, &stored)?;
             if is_for_servers(&stored.certificate) { &mut servers } else { &mut clients }
@@ -303,7 +309,7 @@ impl Finder<'_> {
             Some((one.name.clone(), chain.issuer))
         });
         // One whose key is missing or does not fit is in use as long as its program runs.
-        let broken = issued_by_root(catalog, self.authority).filter_map(|one| {
+        let broken = issued_by_ca(catalog, self.authority).filter_map(|one| {
             let loaded = load(self.files, one);
             let is_whole = matches!(loaded, Loaded::Whole(_));
             let stored = loaded.stored().filter(|_| !is_whole)?;
@@ -314,8 +320,8 @@ impl Finder<'_> {
     }
 }
 
-/// The credentials of the catalog that a CA, the root as a rule, issues and kubecertd renews.
-pub fn issued_by_root<'c>(
+/// The credentials of the catalog that a CA issues and kubecertd renews.
+pub fn issued_by_ca<'c>(
     catalog: &'c Catalog,
     authority: &'c Authority,
 ) -> impl Iterator<Item = &'c Credential> {
@@ -333,6 +339,10 @@ pub fn is_for_servers(certificate: &Certificate) -> bool {
 
 fn interference(object: &impl ToString, found: &str) -> RotationTrouble {
     RotationTrouble::Interference { object: object.to_string(), found: found.to_owned() }
+}
+
+fn missing(file: &AbsolutePath) -> RotationTrouble {
+    RotationTrouble::Unreadable(format!("{file}: it does not exist"))
 }
 
 fn list_or_nothing(all: &[String]) -> String {

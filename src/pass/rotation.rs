@@ -240,30 +240,23 @@ fn is_of_service(step: RotationStep) -> bool {
 /// The step in words.
 fn describe(step: RotationStep) -> String {
     use crate::model::{BridgeHolder, CaFile, SigningFiles, TrustedRoots};
-    let root = |root| match root {
-        RootCa::Old => "the old root CA",
-        RootCa::New => "the new root CA",
+    const ROOT: &str = "root CA";
+    const FRONT_PROXY: &str = "CA of the front proxy";
+    let age = |root| match root {
+        RootCa::Old => "old",
+        RootCa::New => "new",
     };
+    let root = |root| format!("the {} {ROOT}", age(root));
     let trusted = |trusted| match trusted {
         TrustedRoots::Old => "the old root CA alone",
         TrustedRoots::Both => "both root CAs",
         TrustedRoots::New => "the new root CA alone",
     };
-    let file = |file| match file {
-        CaFile::Old => "the old root CA",
-        CaFile::OldNew => "the old and the new root CA",
-        CaFile::NewOld => "the new and the old root CA",
-        CaFile::New => "the new root CA",
-    };
-    let age = |root| match root {
-        RootCa::Old => "old",
-        RootCa::New => "new",
-    };
-    let of_front_proxy = |file| match file {
-        CaFile::Old => "the old CA of the front proxy",
-        CaFile::OldNew => "the old and the new CA of the front proxy",
-        CaFile::NewOld => "the new and the old CA of the front proxy",
-        CaFile::New => "the new CA of the front proxy",
+    let file = |file, ca: &str| match file {
+        CaFile::Old => format!("the old {ca}"),
+        CaFile::OldNew => format!("the old and the new {ca}"),
+        CaFile::NewOld => format!("the new and the old {ca}"),
+        CaFile::New => format!("the new {ca}"),
     };
     let holder = |holder| match holder {
         BridgeHolder::Clients => "the client certificates",
@@ -278,9 +271,9 @@ fn describe(step: RotationStep) -> String {
         RotationStep::Sign(SigningFiles::Own(by)) => {
             format!("kube-controller-manager signs with {}, in files of its own", root(by))
         }
-        RotationStep::WriteCa(ca) => format!("ca.crt has {}", file(ca)),
+        RotationStep::WriteCa(ca) => format!("ca.crt has {}", file(ca, ROOT)),
         RotationStep::SwapCa(ca, key) => {
-            format!("ca.crt has {}, and ca.key the key of {}", file(ca), root(key))
+            format!("ca.crt has {}, and ca.key the key of {}", file(ca, ROOT), root(key))
         }
         RotationStep::TrustInKubeconfigs(trust) => {
             format!("the kubeconfigs of the control plane trust {}", trusted(trust))
@@ -302,15 +295,15 @@ fn describe(step: RotationStep) -> String {
         RotationStep::AddBridge(one) => format!("the bridge is put behind {}", holder(one)),
         RotationStep::DropBridge(one) => format!("the bridge behind {} is removed", holder(one)),
         RotationStep::WriteFrontProxyCa(ca) => {
-            format!("front-proxy-ca.crt has {}", of_front_proxy(ca))
+            format!("front-proxy-ca.crt has {}", file(ca, FRONT_PROXY))
         }
         RotationStep::SwapFrontProxyCa(ca, key) => format!(
             "front-proxy-ca.crt has {}, and front-proxy-ca.key the key of the {} one",
-            of_front_proxy(ca),
+            file(ca, FRONT_PROXY),
             age(key)
         ),
         RotationStep::IssueFrontProxyClient(by) => {
-            format!("front-proxy-client is issued by the {} CA of the front proxy", age(by))
+            format!("front-proxy-client is issued by the {} {FRONT_PROXY}", age(by))
         }
         RotationStep::Await(ReloadingProgram::ApiServer) => {
             "kube-apiserver reads its files again".to_owned()

@@ -9,7 +9,7 @@ use kubecertd::formats::x509::{
     Certificate, KeyAlgorithm, NewRoot, PrivateKey, RootLifetime, bridge, certificates, new_root,
 };
 use kubecertd::model::{AbsolutePath, Agreement, ReplacedCa, RootCa, RotationLevel, days};
-use kubecertd::observe::{Node as Observed, issued_by_root};
+use kubecertd::observe::{Node as Observed, issued_by_ca};
 use kubecertd::state::{KeptRotation, rotation_key};
 use kubecertd::sys::Root;
 
@@ -108,7 +108,7 @@ fn assert_accepted(node: &Node, case: &str) {
         (observed.catalog.root_authority(), observed.catalog.front_proxy_authority());
     for authority in [root.unwrap(), front_proxy.unwrap()] {
         let loaded = load_authority(&observed.root, authority);
-        for credential in issued_by_root(&observed.catalog, authority) {
+        for credential in issued_by_ca(&observed.catalog, authority) {
             let Some(stored) = usable.get(credential.name.as_str()) else { continue };
             let chain = loaded.chain_to_anchor(&stored.certificate, &stored.further, now());
             assert!(chain.is_some(), "{case}: {} is not accepted", credential.name);

@@ -3,12 +3,9 @@
 use std::time::Duration;
 
 use super::read::is_named;
-use super::{API_SERVER, Finder, RotationTrouble, describe, interference, issued_by_root};
-use crate::credentials::{Loaded, LoadedKey, load, read_key};
-use crate::formats::rotation_intent::CaPair;
-use crate::model::{
-    AbsolutePath, Authority, ContentName, FoundFrontProxy, Freshness, RootCa, Timestamp,
-};
+use super::{API_SERVER, Finder, RotationTrouble, interference, issued_by_ca, missing};
+use crate::credentials::{Loaded, load};
+use crate::model::{AbsolutePath, Authority, ContentName, FoundFrontProxy, Freshness, Timestamp};
 
 /// The longest time until kube-apiserver has read its files of the front proxy again: it looks for
 /// new ones every minute.
@@ -20,13 +17,9 @@ impl Finder<'_> {
         let catalog = &self.node.catalog;
         let pair = self.intent.front_proxy.as_ref().zip(catalog.front_proxy_authority());
         let Some((pair, authority)) = pair else { return Ok(None) };
-        let found = self.pem(&authority.certificate)?;
-        let ca = pair.file(&found).ok_or_else(|| {
-            let subjects: Vec<_> = found.iter().map(describe).collect();
-            interference(&authority.certificate, &subjects.join(", "))
-        })?;
+        let ca = self.ca_file(authority, pair)?;
         let mut clients = Vec::new();
-        for credential in issued_by_root(catalog, authority) {
+        for credential in issued_by_ca(catalog, authority) {
             let stored = match load(self.files, credential) {
                 Loaded::Whole(stored) => stored,
                 Loaded::Absent => continue,
@@ -42,33 +35,16 @@ impl Finder<'_> {
             })?;
             clients.push(issuer);
         }
-        let ca_key = self.front_proxy_key(pair, authority)?;
+        let ca_key = self.ca_key_file(authority, pair)?.ok_or_else(|| missing(&authority.key))?;
         let is_read = self.front_proxy_is_read(authority);
         Ok(Some(FoundFrontProxy { ca, ca_key, clients, is_read }))
-    }
-
-    fn front_proxy_key(
-        &self,
-        pair: &CaPair,
-        authority: &Authority,
-    ) -> Result<RootCa, RotationTrouble> {
-        let file = &authority.key;
-        match read_key(self.files, file) {
-            LoadedKey::Absent => {
-                Err(RotationTrouble::Unreadable(format!("{file}: it does not exist")))
-            }
-            LoadedKey::Unusable(reason) => Err(RotationTrouble::Unreadable(reason)),
-            LoadedKey::Usable(key) => {
-                pair.owner(&key).ok_or_else(|| interference(file, "the key of another CA"))
-            }
-        }
     }
 
     /// Whether the API server has had the time to read its files of the front proxy as they are:
     /// nothing shows what it has read of them.
     fn front_proxy_is_read(&self, authority: &Authority) -> bool {
         let Some(services) = self.services else { return true };
-        let clients: Vec<_> = issued_by_root(&self.node.catalog, authority).collect();
+        let clients: Vec<_> = issued_by_ca(&self.node.catalog, authority).collect();
         let judged = services.judged.iter().find(|one| is_named(one, API_SERVER));
         let Some(judged) = judged else { return false };
         let is_client = |name: &ContentName| {

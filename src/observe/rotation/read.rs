@@ -1,7 +1,7 @@
 //! What the programs of this node have read of their files in a rotation: by what they serve and
 //! see, and by their starts.
 
-use super::{API_SERVER, Finder, KUBELET, issued_by_root};
+use super::{API_SERVER, Finder, KUBELET, issued_by_ca};
 use crate::model::{
     ContentName, CredentialName, Freshness, Presence, ReadByProgram, Reading, Service, Use,
 };
@@ -91,8 +91,7 @@ impl Finder<'_> {
         let judged = services.judged.iter().find(|one| is_named(one, service));
         let Some(judged) = judged else { return Reading::NotKnown };
         let catalog = &self.node.catalog;
-        let of_root: Vec<_> =
-            issued_by_root(catalog, self.authority).map(|one| &one.name).collect();
+        let of_root: Vec<_> = issued_by_ca(catalog, self.authority).map(|one| &one.name).collect();
         let meant = judged.freshness.iter().filter(|(name, _)| {
             let name = name.credential();
             name.is_some_and(|name| {

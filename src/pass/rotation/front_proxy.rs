@@ -10,8 +10,8 @@ use crate::formats::x509::{
     Certificate, DistinguishedName, NamePart, NewRoot, NewRootError, PrivateKey, RootLifetime,
     new_root,
 };
-use crate::model::{Authority, CaFile, Credential, Renewal, ReplacedCa, Timestamp};
-use crate::observe::Node;
+use crate::model::{Authority, CaFile, Credential, ReplacedCa, Timestamp};
+use crate::observe::{Node, issued_by_ca};
 use crate::pass::ca_renewal::ca_validity;
 
 /// What becomes of the CA of the front proxy.
@@ -163,9 +163,9 @@ fn twin<'n>(
 
 /// The certificate of it that no step would issue by the new one.
 fn unready(node: &Node, authority: &Authority, certificate: &Certificate) -> Option<String> {
+    let catalog = &node.catalog;
     let reason = |credential: &Credential| {
-        let is_issued = credential.authority.as_ref() == Some(&authority.name)
-            && credential.renewal == Renewal::Ours;
+        let is_issued = issued_by_ca(catalog, authority).any(|one| one.name == credential.name);
         match load(&node.root, credential) {
             Loaded::Whole(_) | Loaded::Absent if is_issued => None,
             _ if is_issued => Some("it has to be right first; see `kubecertd check`"),
@@ -176,7 +176,7 @@ fn unready(node: &Node, authority: &Authority, certificate: &Certificate) -> Opt
             }
         }
     };
-    let mut all = node.catalog.credentials.iter();
+    let mut all = catalog.credentials.iter();
     all.find_map(|one| Some(format!("{}: {}", one.name, reason(one)?)))
 }
 

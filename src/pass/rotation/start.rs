@@ -17,7 +17,7 @@ use crate::model::{
     Agreement, CaFile, ClockTrust, CredentialName, Digest, Material, ReplacedCa, RootCa,
     RotationLevel, SigningFiles, Timestamp,
 };
-use crate::observe::{ControllerManager, Node, Platform, find_rotation, issued_by_root};
+use crate::observe::{ControllerManager, Node, Platform, find_rotation, issued_by_ca};
 use crate::pass::ca_renewal::{ca_validity, renewed, renewed_others};
 use crate::pass::decision::clock_trust;
 use crate::pass::new_root::judge;
@@ -366,7 +366,7 @@ fn new_trust(
 fn check_ready(node: &Node, intent: &RotationIntent, now: Timestamp) -> Result<(), OrderError> {
     let authority = root_authority(node)?;
     let survey = survey(node, now);
-    for credential in issued_by_root(&node.catalog, authority) {
+    for credential in issued_by_ca(&node.catalog, authority) {
         let judged = survey.credentials.iter().find(|one| one.facts.credential == *credential);
         let is_broken = judged.is_some_and(|one| {
             !matches!(one.facts.material, Material::Whole(_) | Material::Absent)

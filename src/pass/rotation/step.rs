@@ -14,7 +14,7 @@ use crate::model::{
 };
 use crate::observe::{
     ControllerManager, Node, SIGNING_FLAGS, controller_manager_manifest, find_rotation,
-    is_for_servers, issued_by_root, signing_files, trust_files,
+    is_for_servers, issued_by_ca, signing_files, trust_files,
 };
 use crate::pass::ca_renewal::{CaRenewalError, put_in_place};
 use crate::pass::memory::replaced_ca_certificates;
@@ -153,18 +153,17 @@ impl Pass<'_> {
     ) -> Result<Written, RotationStepError> {
         let node = self.node;
         let catalog = &node.catalog;
+        let roots = rotation.intent.roots();
         let files = RotationFiles {
             root: &node.root,
-            authority,
+            ca: CaFiles { authority, certificates: &roots, keys: &rotation.keys },
             intent: &rotation.intent,
-            keys: &rotation.keys,
             now: self.orders.clock.now(),
             backups: usize::from(node.settings.backups.keep.get()),
         };
         let store = &mut self.store;
         let kubelets = catalog.kubeconfigs.values();
-        let roots = rotation.intent.roots();
-        let root = CaFiles { authority, certificates: &roots, keys: &rotation.keys };
+        let of_front_proxy = || front_proxy(node, rotation).map(|ca| RotationFiles { ca, ..files });
         match step {
             RotationStep::Sign(signing) => {
                 let found = ControllerManager::read(node, &node.root);
@@ -177,18 +176,18 @@ impl Pass<'_> {
                 files.sign_with(store, signing, &found.manifest, &own, flags)
             }
             RotationStep::WriteCa(ca) => {
-                files.write_ca(store, root, (ca, None), issued_by_root(catalog, authority))
+                files.write_ca(store, ca, None, issued_by_ca(catalog, authority))
             }
             RotationStep::SwapCa(ca, key) => {
-                files.write_ca(store, root, (ca, Some(key)), issued_by_root(catalog, authority))
+                files.write_ca(store, ca, Some(key), issued_by_ca(catalog, authority))
             }
             RotationStep::WriteFrontProxyCa(ca) => {
-                let of = front_proxy(node, rotation)?;
-                files.write_ca(store, of, (ca, None), issued_by_root(catalog, of.authority))
+                let files = of_front_proxy()?;
+                files.write_ca(store, ca, None, issued_by_ca(catalog, files.ca.authority))
             }
             RotationStep::SwapFrontProxyCa(ca, key) => {
-                let of = front_proxy(node, rotation)?;
-                files.write_ca(store, of, (ca, Some(key)), issued_by_root(catalog, of.authority))
+                let files = of_front_proxy()?;
+                files.write_ca(store, ca, Some(key), issued_by_ca(catalog, files.ca.authority))
             }
             RotationStep::TrustInKubeconfigs(trusted) => {
                 let own: Vec<_> = catalog.kubeconfigs_of_others().map(|(_, file)| file).collect();
@@ -200,7 +199,7 @@ impl Pass<'_> {
                 files.drop_bridges(store, catalog.credentials.iter().filter(is_kubelets))
             }
             RotationStep::DropBridge(_) => {
-                files.drop_bridges(store, issued_by_root(catalog, authority))
+                files.drop_bridges(store, issued_by_ca(catalog, authority))
             }
             _ => Ok(Written::default()),
         }
@@ -306,7 +305,7 @@ impl Pass<'_> {
                 trial: trial.filter(|_| node.root.is_host()).cloned(),
             })
         };
-        let all = issued_by_root(&node.catalog, authority);
+        let all = issued_by_ca(&node.catalog, authority);
         all.filter(is_meant).filter_map(job).collect()
     }
 

@@ -183,7 +183,7 @@ impl Disk {
         {
             let loaded = load_authority(&node.root, authority.unwrap());
             let mut seen = 0;
-            for credential in crate::observe::issued_by_root(catalog, authority.unwrap()) {
+            for credential in crate::observe::issued_by_ca(catalog, authority.unwrap()) {
                 let Loaded::Whole(stored) = load(&node.root, credential) else { continue };
                 let chain = loaded.chain_to_anchor(&stored.certificate, &stored.further, NOW);
                 assert!(chain.is_some(), "{} is not accepted", credential.name);
